@@ -1,0 +1,74 @@
+"""The root command: options that hold for all, and the list of groups, each loaded only when it is called.
+
+Loading late keeps `bounce ingest` light: Postfix starts it once for every bounce.
+"""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from omicard_relay import __version__
+from omicard_relay.cli.language import choose_language, say
+from omicard_relay.mail.errors import RelayError
+
+__all__ = ["main", "root"]
+
+#: Command -> the module of this package that holds a click command of that name (dashes as underscores) under `command`.
+COMMANDS = {
+    "bounce": "bounce",
+    "classify": "classify",
+    "db": "db",
+    "dkim": "dkim",
+    "eval": "evaluate",
+    "explain": "explain",
+    "lists": "lists",
+    "log": "log",
+    "postfix": "postfix",
+    "relay": "relay",
+    "report": "report",
+    "serve": "serve",
+    "suppress": "suppress",
+}
+
+
+class _LateGroup(click.Group):
+    """A group whose commands are modules, imported at call."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"omicard_relay.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="omicard-relay")
+@click.option("--config", type=click.Path(path_type=Path), help="Configuration file (else $OMICARD_RELAY_CONFIG).")
+@click.option("--lang", type=click.Choice(["en", "zh-TW"]), help="Language of texts (else $LANG).")
+@click.pass_context
+def root(ctx: click.Context, config: Path | None, lang: str | None) -> None:
+    """OMICARD Relay: clean lists, read replies, steer Postfix."""
+    named = os.environ.get("OMICARD_RELAY_CONFIG")
+    ctx.obj = config or (Path(named) if named else None)
+    choose_language(lang)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run one command line. Exit 0 done, 1 a clear failure, 2 usage; 75 is up to the commands that Postfix calls."""
+    try:
+        root.main(args=arguments, prog_name="omicard-relay", standalone_mode=True)
+    except RelayError as error:
+        click.echo(say("error", message=str(error)), err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) went away: nothing to say, and nobody to say it to.
+        sys.stderr.close()
+        sys.exit(0)

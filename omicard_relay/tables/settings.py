@@ -1,0 +1,222 @@
+"""The configuration file -> `Settings`. Every key has a default, so that no file at all is a working set-up.
+
+Paths in the file may be relative: they count from the file's own folder. docs/configuration.md lists each key; a test
+holds the two in step.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from omicard_relay.mail import TableError
+from omicard_relay.tables.toml import convert, read_toml
+
+__all__ = [
+    "CampaignSettings",
+    "DkimKeySettings",
+    "FollowSettings",
+    "IngestSettings",
+    "ListMode",
+    "RelaySettings",
+    "ReturnPathSettings",
+    "ScrubSettings",
+    "Settings",
+    "StepName",
+    "StoreSettings",
+    "load_settings",
+]
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Positive = Annotated[int, Meta(ge=1)]
+#: What the client sees of a dropped recipient: 250 and silence, a 5xx with our code, or no dropping at all.
+ListMode = Literal["discard", "reject", "off"]
+StepName = Literal["syntax", "duplicate", "unsubscribed", "blacklist", "known-bounce"]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the configuration: a key that is not known is an error, never ignored."""
+
+
+class StoreSettings(_Table):
+    """[store]: where everything is kept."""
+
+    #: SQLAlchemy URL; empty: SQLite in `data_dir`.
+    url: str = ""
+    #: Seconds to wait for a locked database before giving a temporary failure.
+    busy_seconds: Positive = 10
+
+
+class RelaySettings(_Table):
+    """[relay]: the front door and the hand-over to Postfix."""
+
+    host: str = "127.0.0.1"
+    port: Port = 10025
+    #: The name in the greeting and in Received; empty: the machine's own.
+    hostname: str = ""
+    #: Clients that may submit without logging in.
+    networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    #: Clients that may speak XFORWARD (our own Postfix).
+    xforward_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    #: Where Postfix takes the scrubbed mail.
+    next_host: str = "127.0.0.1"
+    next_port: Port = 10026
+    #: Connections to Postfix that are kept open and shared.
+    pool_size: Positive = 8
+    #: Seconds to wait for a free connection before the client gets a 451.
+    pool_wait_seconds: Positive = 5
+    #: Seconds for one answer of Postfix.
+    next_timeout_seconds: Positive = 60
+    #: Octets of one mail (RFC 1870).
+    size_limit: Positive = 52_428_800
+    #: Octets of all mails that are in memory at once; above, clients get 452.
+    memory_limit: Positive = 268_435_456
+    max_recipients: Positive = 1000
+    max_connections: Positive = 200
+    #: Seconds of silence after which a client is let go.
+    client_timeout_seconds: Positive = 300
+    tls_certificate: str = ""
+    tls_key: str = ""
+    #: Demand STARTTLS before MAIL.
+    tls_required: bool = False
+    #: One `user:scrypt hash` a line, made by `omicard-relay relay password`; empty: no AUTH.
+    auth_file: str = ""
+    #: Seconds after which a hand-over that a crash left in doubt, and of which the followed log shows nothing, is tried anew.
+    doubt_seconds: Positive = 60
+
+
+class CampaignSettings(_Table):
+    """[campaign]: how a submission names its campaign."""
+
+    header: str = "X-Campaign"
+    #: Take the campaign from the header off before the mail goes out.
+    remove_header: bool = True
+    #: Without the header, MAIL's ENVID names it (RFC 3461 §4.4).
+    envid: bool = True
+
+
+class ScrubSettings(_Table):
+    """[scrub]: which steps run, in which order, and what the client sees."""
+
+    order: tuple[StepName, ...] = ("syntax", "duplicate", "unsubscribed", "blacklist", "known-bounce")
+    syntax: ListMode = "reject"
+    duplicate: ListMode = "discard"
+    unsubscribed: ListMode = "discard"
+    blacklist: ListMode = "reject"
+    known_bounce: ListMode = msgspec.field(default="discard", name="known-bounce")
+    #: Over which of the others a whitelist entry wins.
+    whitelist_wins_over: tuple[StepName, ...] = ("blacklist", "known-bounce")
+
+
+class ReturnPathSettings(_Table):
+    """[return_path]: the signed reverse-path of each recipient; without a domain it is off."""
+
+    #: The domain that this machine's Postfix gives to the pipe or to LMTP; empty: off.
+    domain: str = ""
+    local_part: str = "b"
+    delimiter: Annotated[str, Meta(min_length=1, max_length=1)] = "+"
+    #: `key id = secret` lines, the first one signs, all verify; made at first start when missing.
+    key_file: str = "return-path.keys"
+    #: Days after which a token proves nothing any more.
+    max_age_days: Positive = 30
+    #: Reverse-paths or domains whose mail keeps its own reverse-path.
+    off_for: tuple[str, ...] = ()
+
+
+class DkimKeySettings(_Table):
+    """[[dkim]]: one signature."""
+
+    domain: str
+    selector: str
+    key_file: str
+    #: Header From domains that it signs; empty: `domain` and what is below it.
+    senders: tuple[str, ...] = ()
+
+
+class FollowSettings(_Table):
+    """[follow]: which logs are read."""
+
+    files: tuple[str, ...] = ("/var/log/mail.log",)
+    #: Attempts that are stored in one transaction at most.
+    batch_size: Positive = 500
+
+
+class IngestSettings(_Table):
+    """[ingest]: how bounces come in."""
+
+    #: LMTP for Postfix (`lmtp:inet:127.0.0.1:10027`).
+    host: str = "127.0.0.1"
+    port: Port = 10027
+    #: The socket at which `bounce ingest` hands its mail to the running service; empty: each one stores by itself.
+    socket: str = "ingest.sock"
+    #: Octets of one bounce that are kept and parsed; the rest is cut off and noted.
+    size_limit: Positive = 10_485_760
+
+
+class Settings(_Table):
+    """The whole configuration. `folder` is that of the file, from which relative paths count."""
+
+    #: For the store, keys and sockets, unless a path says otherwise.
+    data_dir: str = "/var/lib/omicard-relay"
+    #: A folder with the site's own rule packs, layered over the shipped ones; empty: none.
+    policies_dir: str = ""
+    store: StoreSettings = StoreSettings()
+    relay: RelaySettings = RelaySettings()
+    campaign: CampaignSettings = CampaignSettings()
+    scrub: ScrubSettings = ScrubSettings()
+    return_path: ReturnPathSettings = ReturnPathSettings()
+    dkim: tuple[DkimKeySettings, ...] = ()
+    follow: FollowSettings = FollowSettings()
+    ingest: IngestSettings = IngestSettings()
+
+    def data_path(self, name: str) -> Path:
+        """A file of `data_dir`, or the path itself when it is absolute."""
+        return Path(self.data_dir) / name
+
+    @property
+    def store_url(self) -> str:
+        """The store's URL, with its default filled in."""
+        return self.store.url or f"sqlite:///{self.data_path('relay.db')}"
+
+
+def load_settings(path: Path | None) -> Settings:
+    """The settings of a file (None: the built-in default). Raises TableError with file, key, found and allowed."""
+    if path is None:
+        return Settings()
+    settings = convert(read_toml(path), Settings, path)
+    _check(settings, path)
+    folder = path.resolve().parent
+    return msgspec.structs.replace(
+        settings,
+        data_dir=str(folder / settings.data_dir),
+        policies_dir=str(folder / settings.policies_dir) if settings.policies_dir else "",
+        dkim=tuple(msgspec.structs.replace(key, key_file=str(folder / key.key_file)) for key in settings.dkim),
+        relay=msgspec.structs.replace(
+            settings.relay,
+            **{
+                name: str(folder / value) if (value := getattr(settings.relay, name)) else ""
+                for name in ("tls_certificate", "tls_key", "auth_file")
+            },
+        ),
+    )
+
+
+def _check(settings: Settings, path: Path) -> None:
+    """What the types alone cannot say."""
+    for name in ("networks", "xforward_networks"):
+        for number, network in enumerate(getattr(settings.relay, name)):
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise TableError(
+                    f"{path}: `relay.{name}.{number}`: {error}; write a network such as 192.0.2.0/24 or 2001:db8::/32."
+                ) from None
+    if bool(settings.relay.tls_certificate) != bool(settings.relay.tls_key):
+        raise TableError(f"{path}: `relay.tls_certificate` and `relay.tls_key` go together; set both or neither.")
+    if settings.relay.tls_required and not settings.relay.tls_certificate:
+        raise TableError(f"{path}: `relay.tls_required` needs `relay.tls_certificate` and `relay.tls_key`.")
+    # `b+` and 37 octets of token must fit into the 64 octets of a local part (RFC 5321 §4.5.3.1.1).
+    if len(settings.return_path.local_part) > 24:
+        raise TableError(f"{path}: `return_path.local_part` is longer than 24 octets; the signed token needs the rest of 64.")
