@@ -1,18 +1,24 @@
-"""What most commands need: the settings, and printing in two forms (tables for people, JSON lines for programs)."""
+"""What most commands need: the settings, the store, and printing in two forms (tables for people, JSON lines for programs).
+
+The store and the tables are loaded only when they are asked for: `bounce ingest` must start fast.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from omicard_relay.mail import printable
+from omicard_relay.mail.clean import printable
 from omicard_relay.tables.settings import Settings, load_settings
 
-__all__ = ["console", "print_jsonl", "print_table", "settings_of"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from omicard_relay.store import Store
+
+__all__ = ["console", "open_configured_store", "print_jsonl", "print_table", "settings_of"]
 
 
 def settings_of(ctx: click.Context) -> Settings:
@@ -21,8 +27,17 @@ def settings_of(ctx: click.Context) -> Settings:
     return load_settings(path)
 
 
-def console(*, stderr: bool = False) -> Console:
+def open_configured_store(settings: Settings) -> "Store":
+    """The store of the settings; a new SQLite one gets its tables. Raises StoreError."""
+    from omicard_relay.store import open_store
+
+    return open_store(settings.store_url, busy_seconds=settings.store.busy_seconds)
+
+
+def console(*, stderr: bool = False) -> "Console":
     """A console for people: no markup and no emoji read out of foreign text."""
+    from rich.console import Console
+
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
 
 
@@ -35,6 +50,8 @@ def print_jsonl(rows: Iterable[Mapping[str, Any]]) -> None:
 
 def print_table(columns: list[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
     """A table for people; every cell is made safe to print."""
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold")

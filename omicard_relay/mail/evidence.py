@@ -45,8 +45,9 @@ class Evidence:
 
     `replies` go from the outermost to the innermost: the last one is the remote server's own and decides. `recipient` is
     the final recipient as reported, `original_recipient` the address as we sent it ("" when not told).
-    `dsn_action` is RFC 3464 §2.3.3 (failed, delayed, delivered, relayed, expanded), `status` its Status field, `message_id` that of the
-    returned original, `envelope_id` the ENVID, `feedback_type` RFC 5965 §3.1, `new_address` an announced new mailbox.
+    `dsn_action` is RFC 3464 §2.3.3 (failed, delayed, delivered, relayed, expanded), `status` its Status field,
+    `message_id` that of the returned original, `envelope_id` the ENVID, `feedback_type` RFC 5965 §3.1, `new_address` an
+    announced new mailbox.
     """
 
     road: Road

@@ -40,7 +40,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A table of the configuration: a key that is not known is an error, never ignored."""
 
 
-class StoreSettings(_Table):
+class StoreSettings(_Table, frozen=True, kw_only=True):
     """[store]: where everything is kept."""
 
     #: SQLAlchemy URL; empty: SQLite in `data_dir`.
@@ -49,7 +49,7 @@ class StoreSettings(_Table):
     busy_seconds: Positive = 10
 
 
-class RelaySettings(_Table):
+class RelaySettings(_Table, frozen=True, kw_only=True):
     """[relay]: the front door and the hand-over to Postfix."""
 
     host: str = "127.0.0.1"
@@ -87,7 +87,7 @@ class RelaySettings(_Table):
     doubt_seconds: Positive = 60
 
 
-class CampaignSettings(_Table):
+class CampaignSettings(_Table, frozen=True, kw_only=True):
     """[campaign]: how a submission names its campaign."""
 
     header: str = "X-Campaign"
@@ -97,7 +97,7 @@ class CampaignSettings(_Table):
     envid: bool = True
 
 
-class ScrubSettings(_Table):
+class ScrubSettings(_Table, frozen=True, kw_only=True):
     """[scrub]: which steps run, in which order, and what the client sees."""
 
     order: tuple[StepName, ...] = ("syntax", "duplicate", "unsubscribed", "blacklist", "known-bounce")
@@ -110,7 +110,7 @@ class ScrubSettings(_Table):
     whitelist_wins_over: tuple[StepName, ...] = ("blacklist", "known-bounce")
 
 
-class ReturnPathSettings(_Table):
+class ReturnPathSettings(_Table, frozen=True, kw_only=True):
     """[return_path]: the signed reverse-path of each recipient; without a domain it is off."""
 
     #: The domain that this machine's Postfix gives to the pipe or to LMTP; empty: off.
@@ -125,7 +125,7 @@ class ReturnPathSettings(_Table):
     off_for: tuple[str, ...] = ()
 
 
-class DkimKeySettings(_Table):
+class DkimKeySettings(_Table, frozen=True, kw_only=True):
     """[[dkim]]: one signature."""
 
     domain: str
@@ -135,7 +135,7 @@ class DkimKeySettings(_Table):
     senders: tuple[str, ...] = ()
 
 
-class FollowSettings(_Table):
+class FollowSettings(_Table, frozen=True, kw_only=True):
     """[follow]: which logs are read."""
 
     files: tuple[str, ...] = ("/var/log/mail.log",)
@@ -143,7 +143,7 @@ class FollowSettings(_Table):
     batch_size: Positive = 500
 
 
-class IngestSettings(_Table):
+class IngestSettings(_Table, frozen=True, kw_only=True):
     """[ingest]: how bounces come in."""
 
     #: LMTP for Postfix (`lmtp:inet:127.0.0.1:10027`).
@@ -155,7 +155,7 @@ class IngestSettings(_Table):
     size_limit: Positive = 10_485_760
 
 
-class Settings(_Table):
+class Settings(_Table, frozen=True, kw_only=True):
     """The whole configuration. `folder` is that of the file, from which relative paths count."""
 
     #: For the store, keys and sockets, unless a path says otherwise.
@@ -219,4 +219,6 @@ def _check(settings: Settings, path: Path) -> None:
         raise TableError(f"{path}: `relay.tls_required` needs `relay.tls_certificate` and `relay.tls_key`.")
     # `b+` and 37 octets of token must fit into the 64 octets of a local part (RFC 5321 §4.5.3.1.1).
     if len(settings.return_path.local_part) > 24:
-        raise TableError(f"{path}: `return_path.local_part` is longer than 24 octets; the signed token needs the rest of 64.")
+        raise TableError(
+            f"{path}: `return_path.local_part` is longer than 24 octets; the signed token needs the rest of 64."
+        )

@@ -49,7 +49,7 @@ def convert(raw: Any, kind: type[T], path: Path) -> T:
 
 
 def _explain(message: str, raw: Any, kind: Any) -> str:
-    """msgspec's sentence with the key in TOML's spelling, the value that was found, and for a typo the keys that are allowed."""
+    """msgspec's sentence with the key in TOML's spelling, the value found, and for a typo the keys that are allowed."""
     text, _, where = message.partition(" - at `")
     steps = re.findall(r"\.([A-Za-z0-9_-]+)|\[(\d+|\.\.\.)\]", where)
     table, struct = raw, kind

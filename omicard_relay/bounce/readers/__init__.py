@@ -1,0 +1,1 @@
+"""One form of mail, one file, one reader; their order is in bounce/reading.py."""

@@ -1,0 +1,112 @@
+"""Reports in plain text, as mail systems without RFC 3464 write them -> one Evidence a recipient.
+
+Known by a mail system as its sender (or a null reverse-path, or X-Failed-Recipients) *and* by words of failure in the
+mail's own text: qmail ("Hi. This is the qmail-send program"), Exim ("created automatically by mail delivery
+software"), old sendmail, Exchange, Domino, Postfix without a status part, OpenSMTPD, dma and their kin; read by one way
+(stanzas.py). A quoted report, an answer to one or one on a mailing list is none.
+Known limits: the stage is known only where a transcript or the reply tells it.
+"""
+
+import re
+
+from omicard_relay.bounce.fields import RECIPIENT_LIMIT
+from omicard_relay.bounce.human import HumanPart
+from omicard_relay.bounce.letter import Letter
+from omicard_relay.bounce.readers.wording import NAMED
+from omicard_relay.bounce.result import MailReading, reading
+from omicard_relay.bounce.stanzas import Stanza, has_code, read_stanzas
+from omicard_relay.bounce.text import addresses_in, first_address, has_words
+from omicard_relay.mail import Evidence, MailKind, Reply, Road, read_reply
+
+__all__ = ["PlainReport"]
+
+_STATUS = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])")
+
+_FAILED = re.compile(
+    r"(?:could|can|was|were|has|have|is|are)(?: ?not|n['’]t)(?: able to)?(?: yet)?(?: been| be)? (?:deliver"
+    r"|sent|send|find|found|complete|reach|accept)|"
+    r"unable to (?:deliver|send|relay|find|complete)|undeliver|not delivered|non-?delivery|failed|failure"
+    r"|fail to|permanent error|fatal error|"
+    r"error(?:\(s\)|s)? (?:was|were|while|deliver|occurred|in|sending|:)|returned (?:mail|message"
+    r"|to sender)|did not reach|rejected|refused|delivery error|"
+    r"was(?: an?)? error|trouble delivering|user unknown|unknown user|no such user|been delayed|still being"
+    r"|not yet been delivered|unsuccessful|"
+    r"zustell|unzustellbar|n['’]a pas pu|impossible de|échec|échoué|no (?:se )?pud?o|no ha podido"
+    r"|non (?:è stato|recapitat)|não (?:foi|pôde)|niet (?:worden )?bezorgd|"
+    r"не (?:может быть|был[оа]?|удалось|доставлен)|無法|失敗|退回|退信|无法|失败|送信でき|配信でき|届け"
+    r"|エラー|実패|실패|반송|전송되지|전달",
+    re.I,
+)
+_DELAYED = re.compile(
+    r"(?:has|have|been|was|is) delayed|delivery (?:is |has been )?delayed"
+    r"|not (?:yet )?been (?:successfully )?(?:sent|delivered)(?: yet)?[^.]{0,80}(?:hours|still|retr)"
+    r"|will (?:continue|keep|be retried)|"
+    r"do not need to (?:resend|send)|no action is required|warning message only|still (?:trying|being)"
+    r"|delayed \d+ hours",
+    re.I,
+)
+_PERMANENT = re.compile(
+    r"permanent(?:ly)? (?:error|fail|fatal)|giving up|given up|too long|will not (?:be )?retr|fatal error"
+    r"|failed permanently",
+    re.I,
+)
+
+
+class PlainReport:
+    """The reader of what mail systems wrote before, or beside, RFC 3464."""
+
+    def read(self, letter: Letter) -> MailReading | None:
+        if not letter.looks_like_report or NAMED.match(letter.subject[:300]):
+            return None
+        words = letter.own_words
+        if not (_FAILED.search(words) or (letter.tells_failure and has_words(words))):
+            return None
+        stanzas = _stanzas(letter) or (Stanza(recipient="", words=""),)
+        human = HumanPart(letter, len(stanzas))
+        action = "delayed" if _DELAYED.search(words) and not _PERMANENT.search(words) else "failed"
+        return reading(letter, MailKind.DSN, (_evidence(letter, human, stanza, action) for stanza in stanzas))
+
+
+def _stanzas(letter: Letter) -> tuple[Stanza, ...]:
+    """The header's recipients (Exim, Gmail), else those that the text names, else the one the returned mail went to."""
+    failed = [found.address for value in letter.head.all("x-failed-recipients") for found in addresses_in(value)]
+    ours = {first_address(letter.head.get(name)) for name in ("to", "from", "delivered-to", "envelope-to")}
+    told = read_stanzas(letter.own_words, not_these=(ours | {letter.sender}) - {""})
+    if failed:
+        names = tuple(dict.fromkeys(failed))[:RECIPIENT_LIMIT]
+        human = HumanPart(letter, len(names))
+        by_key = {stanza.recipient.lower(): stanza for stanza in told}
+        return tuple(by_key.get(name.lower()) or Stanza(recipient=name, words=human.about(name)) for name in names)
+    if told:
+        return told
+    returned = {found.address.lower(): found.address for found in addresses_in(letter.returned.get("to"))}
+    return (Stanza(recipient=next(iter(returned.values())), words=""),) if len(returned) == 1 else ()
+
+
+def _evidence(letter: Letter, human: HumanPart, stanza: Stanza, action: str) -> Evidence:
+    status = _STATUS.search(stanza.words)
+    replies = _replies(letter, human, stanza)
+    return Evidence(
+        road=Road.DSN,
+        recipient=stanza.recipient,
+        original_recipient=first_address(letter.returned.get("x-original-to")) if human.recipients == 1 else "",
+        replies=replies,
+        dsn_action=action,
+        status=status.group(1) if status else replies[-1].enhanced_status if replies else None,
+        remote_mta=replies[-1].host if replies else None,
+        message_id=letter.returned_id,
+        time=letter.time,
+        notes=() if stanza.recipient else ("the report names no recipient",),
+    )
+
+
+def _replies(letter: Letter, human: HumanPart, stanza: Stanza) -> tuple[Reply, ...]:
+    """The words about the recipient; behind them what the server itself said, where the report sets it apart."""
+    outer = (read_reply(stanza.words, time=letter.time),) if has_words(stanza.words) else ()
+    said = human.said_to(stanza.recipient)
+    if said is not None:
+        return (*outer, read_reply(said.reply, stage=said.stage, host=said.host, time=letter.time))
+    if outer and has_code(stanza.words):
+        return outer
+    words = human.remote() or ("" if outer else human.whole())
+    return (*outer, read_reply(words, time=letter.time)) if has_words(words) else outer

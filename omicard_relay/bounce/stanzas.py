@@ -1,0 +1,215 @@
+"""A plain-text report -> `Stanza` values: each recipient that it names, and the words that it says about them.
+
+One way to read them all, since mail systems without RFC 3464 differ less than they seem: a recipient stands at the
+beginning of a line (`<ann@example.com>:` qmail, Postfix, OpenSMTPD), on a line of its own (Exim, Exchange, Domino),
+behind a label (`Recipient: …`), or, where none of these is found, in a sentence ("delivering your mail to <…>", dma).
+Its words follow on the line, or in the paragraph below, or stand under a heading of their own ("server message").
+Known limits: a report that hides its recipients gives none.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from omicard_relay.bounce.text import addresses_in, has_words
+
+__all__ = ["Stanza", "has_code", "read_stanzas", "remote_words"]
+
+#: Characters of the words about one recipient.
+WORDS_LIMIT = 4_000
+RECIPIENT_LIMIT = 1_000
+#: Lines of a report's own words.
+_LINE_LIMIT = 5_000
+
+# What may stand before a naming address, and what must stand behind it.
+_BEFORE = re.compile(
+    r"[\s<\[('\"*•·+|=-]{0,20}"
+    r"(?:(?:final |failed |original |intended |bad |undeliverable |not delivered |delivery |sent |message "
+    r"|mail ){0,2}"
+    r"(?:recipient|address|addressee|mailbox|user|e-?mail|rcpt|to|unknown user|user unknown|收件人|收件者"
+    r"|宛先|受取人)"
+    r"(?:\(s\)|s|es| address(?:es)?| name)?(?: is| was)?(?:\s{0,5}[:：=]|(?<=\bto))\s{0,10})?"
+    r"[<\[('\"]{0,3}(?:mailto:|smtp:|rfc822;\s?)?$",
+    re.I,
+)
+_AFTER = re.compile(r"[>\])'\"]{0,3}\s{0,5}(?:$|[:：;,]|[-–]{1,3}\s|\(|<mailto:|\.{3}|\[\d|\s(?=[A-Z45\"']))")
+_PROSE_SKIP = frozenset(
+    {"postmaster", "abuse", "support", "helpdesk", "mailer-daemon", "noreply", "no-reply", "info", "webmaster", "admin"}
+)
+# The first of these on a line begins a server's own words: a reply code (RFC 5321 §4.2) where a statement begins, an
+# enhanced status code, or a transcript's mark. "Call 555 1234" and "550 octets" in a sentence are none.
+_REMOTE = re.compile(
+    r"(?:^\s{0,20}|[:>(\"'*\[=]\s{0,2}|\b(?:said|says|returned|error|code|reason|reply|response|was) )"
+    r"(?:4[2-7]|5[0-7])\d[ -](?=[\s#<A-Za-z\[(\"'*-]|[45]\.|[^\x00-\x7f])"
+    r"|(?:^|[\s:>(\"'*#])[45]\.\d{1,2}\.\d{1,3}(?=[ :)]|$)|^\s{0,10}<<<\s",
+    re.M,
+)
+# A line that ends so announces a server's own words (Gmail, Exchange, m-FILTER, IMail).
+_HEADING = re.compile(
+    r"\W{0,20}(?:technical details|the (?:response|error|reason)|(?:the )?response (?:from|was)|(?:error"
+    r"|server|diagnostic) (?:message|details|text)"
+    r"|(?:the )?(?:other|remote|receiving|recipient) (?:mail )?server(?:'s)? (?:said|returned|responded"
+    r"|response|reply)|reported error|message generated response"
+    r"|body of message generated response|for the following reason|伺服器(?:回應|訊息)|服务器(?:返回|响应)"
+    r"|エラー内容)",
+    re.I,
+)
+#: "To: …" repeats the returned mail's header (old Exchange); it names the recipient, and nothing is said about it there.
+_LABEL_TO = re.compile(r"\W{0,20}to\s{0,5}:", re.I)
+#: A drawn line ends what was said about a recipient.
+_RULE = re.compile(r"\s{0,20}[-=_*#]{4,}\s{0,20}$")
+#: A label that is itself the reason: "Unknown user: …", "undeliverable to …".
+_LABEL_TELLS = re.compile(r"unknown|undeliverable|not |invalid|bad |rejected", re.I)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stanza:
+    """One recipient and the report's words about them, line ends kept; "" when there are none."""
+
+    recipient: str
+    words: str
+
+
+def read_stanzas(text: str, *, not_these: Iterable[str] = ()) -> tuple[Stanza, ...]:
+    """The stanzas of a report's own words, in order, one a recipient; the stanza with a reply code wins over one without.
+
+    `not_these` are the addresses of the mail's own sender and receiver: named in prose they are no recipients.
+    """
+    lines = text.split("\n")[:_LINE_LIMIT]
+    named = [(number, found) for number, line in enumerate(lines) if (found := _named(line)) is not None]
+    ours = {name.lower() for name in not_these}
+    if any(address.lower() not in ours for _, (address, _) in named):
+        named = [item for item in named if item[1][0].lower() not in ours]
+    if not named:
+        return _from_prose(lines, ours)
+    stanzas: dict[str, Stanza] = {}
+    for index, (number, (address, rest)) in enumerate(named):
+        end = named[index + 1][0] if index + 1 < len(named) else len(lines)
+        words = _words_at(lines, number, end, address, rest)
+        key = address.lower()
+        old = stanzas.get(key)
+        if old is None or _weight(words) > _weight(old.words):
+            stanzas[key] = Stanza(recipient=address, words=words)
+        if len(stanzas) >= RECIPIENT_LIMIT:
+            break
+    return tuple(stanzas.values())
+
+
+def remote_words(text: str, *, unless: re.Pattern[str] | None = None) -> str:
+    """The paragraph in which a server speaks: under a heading that says so, or with a reply code; "" when there is none.
+
+    Paragraphs in which `unless` is found are passed over.
+    """
+    lines = text.split("\n")[:_LINE_LIMIT]
+    told = ""
+    for number, line in enumerate(lines):
+        if line.rstrip().endswith((":", "：", "message")) and _HEADING.match(line[:200]):
+            below = _paragraph(lines[number + 1 : number + 20])
+            if unless is not None and unless.search(below):
+                continue
+            if has_code(below):
+                return below
+            told = below if has_words(below) else told
+    for number, line in enumerate(lines):
+        if _REMOTE.search(line[:2_000]):
+            said = _paragraph(lines[number : number + 12])
+            if unless is None or not unless.search(said):
+                return said
+    return told
+
+
+def has_code(words: str) -> bool:
+    """Whether a server speaks: a reply code or an enhanced status code stands before words."""
+    return _REMOTE.search(words[:WORDS_LIMIT]) is not None
+
+
+def _named(line: str) -> tuple[str, str] | None:
+    """(address, rest of the line) where a line begins with a recipient."""
+    head = line[:1_000]
+    at = head.find("@", 0, 300)
+    if at < 0:
+        return None
+    found = next(addresses_in(head), None)
+    if found is None or not _BEFORE.match(head[: found.start]):
+        return None
+    rest = head[found.end :]
+    if not _AFTER.match(rest):
+        return None
+    rest = re.sub(r"^[>\])'\"]{0,3}(?:<mailto:[^>]{0,320}>)?[\s:：;,–-]{0,10}", "", rest)
+    return found.address, rest.strip() + line[1_000:WORDS_LIMIT].rstrip()
+
+
+def _words_at(lines: list[str], number: int, end: int, address: str, rest: str) -> str:
+    """The words that go with the naming line `number`: behind it, in it, or before it."""
+    if _LABEL_TO.match(lines[number]):
+        return ""
+    words = _words(rest, lines[number + 1 : end])
+    if has_words(words):
+        return words
+    label = lines[number].replace(address, "")
+    if _LABEL_TELLS.search(label):
+        return lines[number].strip()
+    return _words_before(lines, number) or (lines[number].strip() if has_words(label) else words)
+
+
+def _words(rest: str, below: list[str]) -> str:
+    """What a naming line goes on with: the rest of its line and the paragraph; when it stands alone, the one below it."""
+    taken = [rest] if rest else []
+    for line in below[:40]:
+        if not line.strip():
+            # Gmail and Exim leave blank lines between the address and the reply, qmail none.
+            if taken and has_words(" ".join(taken)) and not taken[-1].endswith((":", "：")):
+                break
+            continue
+        if _RULE.match(line):
+            break
+        taken.append(line.strip())
+    return "\n".join(taken)[:WORDS_LIMIT]
+
+
+def _words_before(lines: list[str], number: int) -> str:
+    """Domino names the reason above the recipient: the paragraph just before, unless it is only a heading."""
+    taken: list[str] = []
+    for line in reversed(lines[max(0, number - 8) : number]):
+        if not line.strip():
+            if taken:
+                break
+            continue
+        if line.strip()[:2] in ("--", "==", "**") or line.rstrip().endswith((":", "：")):
+            break
+        taken.append(line.strip())
+    return "\n".join(reversed(taken))[:WORDS_LIMIT]
+
+
+def _from_prose(lines: list[str], not_these: set[str]) -> tuple[Stanza, ...]:
+    """The addresses that sentences name, each with its paragraph and what a server says below."""
+    found: dict[str, Stanza] = {}
+    for number, line in enumerate(lines):
+        for item in addresses_in(line[:2_000]):
+            key = item.address.lower()
+            if key in not_these or key in found or key.partition("@")[0] in _PROSE_SKIP or len(found) >= 20:
+                continue
+            paragraph = _paragraph(lines[number : number + 20])
+            after = "\n".join(lines[number + 1 : number + 60])
+            below = "" if has_code(paragraph) else remote_words(after) or after.strip()
+            found[key] = Stanza(recipient=item.address, words=f"{paragraph}\n{below}".strip()[:WORDS_LIMIT])
+    return tuple(found.values())
+
+
+def _paragraph(lines: list[str]) -> str:
+    taken: list[str] = []
+    for line in lines:
+        if not line.strip():
+            if taken:
+                break
+            continue
+        taken.append(line.strip())
+    return "\n".join(taken)[:WORDS_LIMIT]
+
+
+def _weight(words: str) -> int:
+    """3: a server speaks with a reply code; 2: with an enhanced status code; 1: words; 0: none."""
+    match = _REMOTE.search(words[:WORDS_LIMIT])
+    if match:
+        return 3 if re.search(r"[45]\d\d", match.group()) else 2
+    return 1 if has_words(words) else 0

@@ -1,0 +1,201 @@
+"""`explain`: why one mail did or did not arrive: every event of an address, a queue id or a Message-ID, with its reasons."""
+
+import click
+
+from omicard_relay.cli.context import open_configured_store, print_jsonl, settings_of
+from omicard_relay.cli.language import current_language, register, say
+from omicard_relay.mail import ListEntry, domain_of, one_line, printable
+from omicard_relay.store import lists, reports
+from omicard_relay.store.engine import Tx
+from omicard_relay.tables.policies import Policies, load_policies
+
+__all__ = ["command"]
+
+register(
+    {
+        "explain-none": (
+            "nothing is known of {what}: name an address, a queue id, a Message-ID or a submission id as the log shows it",
+            "查無 {what}：請輸入信箱、queue id、Message-ID 或 submission id",
+        ),
+        "explain-mail": (
+            "{address}: {state} since {since:%Y-%m-%d %H:%M:%S} UTC",
+            "{address}：{since:%Y-%m-%d %H:%M:%S} UTC 起為 {state}",
+        ),
+        "explain-from": (
+            "  from {sender}, received {received:%Y-%m-%d %H:%M:%S} UTC",
+            "  寄件人 {sender}，收信 {received:%Y-%m-%d %H:%M:%S} UTC",
+        ),
+        "explain-ids": (
+            "  campaign {campaign}, message-id {message_id}, queue id {queue_id}",
+            "  活動 {campaign}，message-id {message_id}，queue id {queue_id}",
+        ),
+        "explain-dropped": (
+            "  dropped before sending by step {step}: {reason}",
+            "  發信前由步驟 {step} 剔除：{reason}",
+        ),
+        "explain-event": (
+            "  {time:%Y-%m-%d %H:%M:%S}  {what} {number}{outcome}",
+            "  {time:%Y-%m-%d %H:%M:%S}  {what} {number}{outcome}",
+        ),
+        "explain-code": (
+            "      {code} {name} ({cause}); rule {rule}, confidence {confidence:.2f}, words: {words}",
+            "      {code} {name}（{cause}）；規則 {rule}，信心 {confidence:.2f}，依據：{words}",
+        ),
+        "explain-action": ("      action {action}: {reasons}", "      處理 {action}：{reasons}"),
+        "explain-reply": ("      said: {reply}", "      回應：{reply}"),
+        "explain-claim": ("      not proven: recorded only", "      未能證明：僅記錄"),
+        "explain-entry": (
+            "on list {list_name} ({state}): {value}, scope {scope}, reason: {reason}, source: {source}, until {until}",
+            "名單 {list_name}（{state}）：{value}，範圍 {scope}，原因：{reason}，來源：{source}，期限 {until}",
+        ),
+        "explain-holds": ("holds", "有效"),
+        "explain-over": ("over", "已失效"),
+        "explain-never": ("further notice", "永久"),
+        "explain-past": (
+            "log line of a mail that did not come through the relay: {time} {outcome} {reply}",
+            "未經本系統之郵件紀錄：{time} {outcome} {reply}",
+        ),
+    }
+)
+
+
+@click.command("explain", short_help="Why one mail did or did not arrive.")
+@click.argument("what")
+@click.option("--jsonl", is_flag=True, help="One object a line, for programs.")
+@click.pass_context
+def command(ctx: click.Context, what: str, jsonl: bool) -> None:
+    """Tell everything about WHAT: an address, a queue id, a Message-ID or a submission id."""
+    settings = settings_of(ctx)
+    store = open_configured_store(settings)
+    policies = load_policies()
+    with store.read() as tx:
+        subjects = reports.find_subjects(tx, what)
+        entries = lists.history(
+            tx, [what, *(s.address for s in subjects)] + ([f"@{d}"] if (d := domain_of(what)) else [])
+        )
+        past = reports.unjoined(tx, what)
+        if not subjects and not entries and not past:
+            click.echo(say("explain-none", what=one_line(what)), err=True)
+            ctx.exit(1)
+        if jsonl:
+            _jsonl(tx, subjects, entries)
+            return
+        for subject in reversed(subjects):
+            _show(tx, subject, policies)
+    for entry in entries:
+        _show_entry(entry)
+    for line in past:
+        click.echo(
+            say("explain-past", time=line["time"], outcome=line["outcome"], reply=one_line(str(line["reply"]), 200))
+        )
+
+
+def _show(tx: Tx, s: reports.Subject, policies: Policies) -> None:
+    click.echo(say("explain-mail", address=printable(s.address), state=s.state, since=s.since))
+    click.echo(say("explain-from", sender=one_line(s.sender or "<>"), received=s.received))
+    click.echo(
+        say(
+            "explain-ids",
+            campaign=one_line(s.campaign or "-"),
+            message_id=one_line(s.message_id or "-"),
+            queue_id=s.queue_id or "-",
+        )
+    )
+    if s.drop_step:
+        click.echo(say("explain-dropped", step=s.drop_step, reason=one_line(s.detail or "")))
+    for event in reports.timeline(tx, s):
+        number = f"{event.number} " if event.number else ""
+        click.echo(say("explain-event", time=event.time, what=event.what, number=number, outcome=event.outcome))
+        if event.bounce_code is not None:
+            code = policies.codes[event.bounce_code]
+            click.echo(
+                say(
+                    "explain-code",
+                    code=event.bounce_code,
+                    name=code.name,
+                    cause=code.text(current_language()),
+                    rule=event.rule_id,
+                    confidence=event.confidence or 0.0,
+                    words=one_line(event.words or "", 120),
+                )
+            )
+            if event.action:
+                click.echo(say("explain-action", action=event.action, reasons=one_line(event.reasons or "")))
+        if event.reply:
+            click.echo(say("explain-reply", reply=one_line(event.reply)))
+        if event.trust == "claimed":
+            click.echo(say("explain-claim"))
+
+
+def _show_entry(entry: ListEntry) -> None:
+    from datetime import UTC, datetime
+
+    over = entry.removed is not None or (entry.expires is not None and entry.expires <= datetime.now(UTC))
+    click.echo(
+        say(
+            "explain-entry",
+            list_name=entry.list_name,
+            state=say("explain-over" if over else "explain-holds"),
+            value=printable(entry.value),
+            scope=one_line(entry.scope),
+            reason=one_line(entry.reason),
+            source=one_line(entry.source),
+            until=f"{entry.expires:%Y-%m-%d}" if entry.expires else say("explain-never"),
+        )
+    )
+
+
+def _jsonl(tx: Tx, subjects: list[reports.Subject], entries: list[ListEntry]) -> None:
+    for s in subjects:
+        head = {"recipient": s.address, "submission": s.submission_id, "queue_id": s.queue_id}
+        print_jsonl(
+            [
+                {
+                    **head,
+                    "event": "recipient",
+                    "time": s.since.isoformat(),
+                    "state": s.state,
+                    "code": str(s.bounce_code) if s.bounce_code else None,
+                    "drop_step": s.drop_step,
+                    "reply": s.detail,
+                    "campaign": s.campaign,
+                    "message_id": s.message_id,
+                    "later_code": str(s.later_code) if s.later_code else None,
+                }
+            ]
+        )
+        print_jsonl(
+            {
+                **head,
+                "event": e.what,
+                "time": e.time.isoformat(),
+                "outcome": e.outcome,
+                "number": e.number,
+                "code": str(e.bounce_code) if e.bounce_code else None,
+                "rule": e.rule_id,
+                "confidence": e.confidence,
+                "words": e.words,
+                "action": e.action,
+                "reasons": e.reasons,
+                "stage": e.stage,
+                "host": e.host,
+                "reply": e.reply,
+                "trust": e.trust,
+            }
+            for e in reports.timeline(tx, s)
+        )
+    print_jsonl(
+        {
+            "event": "list-entry",
+            "list": e.list_name,
+            "value": e.value,
+            "scope": e.scope,
+            "reason": e.reason,
+            "source": e.source,
+            "code": str(e.bounce_code) if e.bounce_code else None,
+            "created": e.created.isoformat(),
+            "expires": e.expires.isoformat() if e.expires else None,
+            "removed": e.removed.isoformat() if e.removed else None,
+        }
+        for e in entries
+    )

@@ -1,0 +1,182 @@
+"""The live Postfix configuration against the snippets, and the facts that no value shows: versions, ports, the pipe's start.
+
+One `Finding` a line, in the order of the snippets, facts last. Nothing is changed.
+Not here: words for people (cli/postfix.py).
+Known limits: without root the pipe's command is not tried as its user; a port that answers may belong to another program.
+"""
+
+import os
+import pwd
+import re
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from omicard_relay.mail import one_line
+from omicard_relay.services.attachrecord import digest_of, file_digests, our_folder
+from omicard_relay.services.postconf import Postconf, split_items
+from omicard_relay.tables.settings import Settings
+from omicard_relay.tables.snippets import Join, Snippet
+
+__all__ = ["Finding", "State", "check"]
+
+#: What the shipped snippets are written for and tried with.
+_OLDEST_VERSION = (3, 5)
+#: Seconds for a connection on this machine.
+_CONNECT_TIMEOUT = 2.0
+#: Seconds for one start of our own program.
+_START_TIMEOUT = 60
+
+
+class State(StrEnum):
+    """How one line of `check` ended; only NOTE and OK leave the exit status 0."""
+
+    OK = "ok"
+    MISSING = "missing"
+    DIFFERS = "differs"
+    WRONG = "wrong"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line. `about` names a parameter (`main.cf content_filter`), a service, a file or a fact; a fact's name is a key
+    of texts in cli/postfix.py."""
+
+    snippet: str
+    about: str
+    state: State
+    found: str = ""
+    wanted: str = ""
+
+
+def check(postconf: Postconf, snippets: Sequence[Snippet], settings: Settings) -> tuple[Finding, ...]:
+    """Every line. Raises PostfixError when Postfix's own tools fail."""
+    main, services, files = postconf.explicit(), postconf.services(), file_digests(our_folder(postconf.folder))
+    findings: list[Finding] = []
+
+    def compare(snippet: str, about: str, found: str | None, wanted: str) -> None:
+        state = State.OK if found == wanted else State.DIFFERS if found else State.MISSING
+        findings.append(Finding(snippet=snippet, about=about, state=state, found=found or "", wanted=wanted))
+
+    for snippet in snippets:
+        for parameter in snippet.parameters:
+            about = f"main.cf {parameter.name}"
+            if parameter.join is Join.SET:
+                compare(snippet.name, about, main.get(parameter.name), parameter.value)
+                continue
+            if parameter.join is Join.LAST_IF_SET and not postconf.effective(parameter.name):
+                continue
+            found = main.get(parameter.name, "")
+            compare(
+                snippet.name, about, parameter.value if parameter.value in split_items(found) else None, parameter.value
+            )
+        for service in snippet.services:
+            compare(snippet.name, f"master.cf {service.name}", services.get(service.name), service.entry)
+        for file in snippet.files:
+            compare(snippet.name, str(our_folder(postconf.folder) / file.name), files.get(file.name), digest_of(file))
+    findings.extend(_facts(postconf, snippets, settings, services))
+    return tuple(findings)
+
+
+def _facts(
+    postconf: Postconf, snippets: Sequence[Snippet], settings: Settings, services: dict[str, str]
+) -> Iterator[Finding]:
+    by_name = {snippet.name: snippet for snippet in snippets}
+    version = postconf.version()
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    yield _fact("version", numbers >= _OLDEST_VERSION, version, ".".join(map(str, _OLDEST_VERSION)))
+    yield _fact("queue-ids", (ids := postconf.effective("enable_long_queue_ids")) == "yes", ids, "yes")
+    relay, ingest = settings.relay, settings.ingest
+    if {"reinject", "content-filter"} & by_name.keys():
+        yield _listening("relay", relay.host, relay.port)
+    if "reinject" in by_name:
+        yield _listening("reinject", relay.next_host, relay.next_port)
+        yield from _xforward(by_name["reinject"], services)
+        limit = int(postconf.effective("message_size_limit") or 0)
+        # 0 is no limit. A larger mail gets Postfix's 552 through the relay: true, but late.
+        if 0 < limit < relay.size_limit:
+            yield Finding(
+                snippet="", about="size-limit", state=State.NOTE, found=str(limit), wanted=str(relay.size_limit)
+            )
+    if "bounce-lmtp" in by_name:
+        yield _listening("ingest", ingest.host, ingest.port)
+    for name in ("bounce-pipe", "bounce-lmtp"):
+        if name in by_name:
+            yield _route(postconf, settings, by_name[name])
+    if "bounce-pipe" in by_name:
+        yield _pipe_starts(by_name["bounce-pipe"], services)
+
+
+def _fact(about: str, good: bool, found: str, wanted: str) -> Finding:
+    return Finding(snippet="", about=about, state=State.OK if good else State.WRONG, found=found, wanted=wanted)
+
+
+def _listening(about: str, host: str, port: int) -> Finding:
+    """Does somebody answer at that address?"""
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT).close()
+    except OSError as error:
+        return _fact(f"listening-{about}", False, one_line(error.strerror or str(error)), f"{host}:{port}")
+    return _fact(f"listening-{about}", True, "", f"{host}:{port}")
+
+
+def _xforward(snippet: Snippet, services: dict[str, str]) -> Iterator[Finding]:
+    """Without this right at the live listener the two queue ids of a mail are never joined."""
+    option = "smtpd_authorized_xforward_hosts="
+    for service in snippet.services:
+        wanted, found = (
+            next((word.removeprefix(option) for word in entry.split() if word.startswith(option)), "")
+            for entry in (service.entry, services.get(service.name, ""))
+        )
+        yield _fact("xforward", set(split_items(wanted)) <= set(split_items(found)), found, wanted)
+
+
+def _route(postconf: Postconf, settings: Settings, snippet: Snippet) -> Finding:
+    """Where Postfix's tables send a bounce: a table of the site's that stands before ours may take it."""
+    path = settings.return_path
+    address = f"{path.local_part}{path.delimiter}check@{path.domain}"
+    wanted = {"bounce-pipe": "omi-bounce:", "bounce-lmtp": "omi-lmtp:"}[snippet.name]
+    tables = split_items(postconf.effective("transport_maps"))
+    found = next((answer for table in tables if (answer := postconf.lookup(table, address)) is not None), "")
+    return _fact("route", found.startswith(wanted), one_line(found, 200), f"{address} → {wanted}")
+
+
+def _pipe_starts(snippet: Snippet, services: dict[str, str]) -> Finding:
+    """Does the pipe's command start as the pipe's user? It is asked for its help, which reads no mail and writes nothing."""
+    entry = next((services[service.name] for service in snippet.services if service.name in services), "")
+    user, _, rest = entry.partition(" user=")[2].partition(" ")
+    argv = rest.partition("argv=")[2].split()
+    shown = f"{user}: {' '.join(argv[:2])}"
+    if not user or not argv:
+        return _fact("pipe-starts", False, "", shown)
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        return _fact("pipe-starts", False, f"no user {user}", shown)
+    if os.geteuid() not in (0, account.pw_uid):
+        return Finding(snippet="", about="pipe-starts", state=State.NOTE, found="not tried: not root", wanted=shown)
+    command = [word for word in argv if not word.startswith("--") or "${" not in word]
+    as_root = os.geteuid() == 0
+    try:
+        done = subprocess.run(
+            [*command, "--help"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd="/",
+            # pipe(8) hands on next to nothing of the environment.
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            timeout=_START_TIMEOUT,
+            check=False,
+            user=account.pw_uid if as_root else None,
+            group=account.pw_gid if as_root else None,
+            extra_groups=[] if as_root else None,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return _fact("pipe-starts", False, one_line(str(error), 300), shown)
+    return _fact("pipe-starts", done.returncode == 0, one_line(done.stdout if done.returncode else "", 300), shown)

@@ -1,0 +1,256 @@
+"""The follower: Postfix's log -> attempts with their verdicts, in the store.
+
+A batch of lines, their verdicts and the new place are one transaction: a kill at any point neither loses nor doubles a
+line. A store that is locked or gone is tried again; the log waits on the disk meanwhile. Nothing here can hold Postfix up.
+"""
+
+import asyncio
+import hashlib
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+
+from omicard_relay.classify import Judge
+from omicard_relay.mail import (
+    Action,
+    Attempt,
+    Decision,
+    Evidence,
+    Outcome,
+    Reply,
+    Road,
+    StoreError,
+    Trust,
+    Verdict,
+    domain_of,
+)
+from omicard_relay.services.logreader import LogReader
+from omicard_relay.services.suppression import consider
+from omicard_relay.steering import decide
+from omicard_relay.store import attempts
+from omicard_relay.store.attempts import Place
+from omicard_relay.store.engine import Store, Tx
+from omicard_relay.tables.policies import Policies, load_policies
+from omicard_relay.tables.settings import Settings
+from omicard_relay.tables.suppress import SuppressRule, load_suppress
+from omicard_relay.wire.logevents import (
+    BounceNotice,
+    Client,
+    Delivery,
+    Expired,
+    LogEvent,
+    MessageId,
+    QueueActive,
+    Rejected,
+    Removed,
+)
+from omicard_relay.wire.loglines import parse_line
+
+__all__ = ["Follower", "serve_follow"]
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at an idle log: far below a person's patience, cheap enough to do for ever.
+_LOOK_SECONDS = 0.2
+#: Seconds after which an idle place is written again: the relay reads from it that the log is being watched.
+_TOUCH_SECONDS = 5.0
+#: Seconds before a store that failed is tried again; doubles up to the second figure.
+_AGAIN_SECONDS = (0.5, 15.0)
+
+
+#: Expiry without a stated remote cause (docs/bounce-codes.md); "unknown" and "delayed" state none.
+_EXPIRED, _EXPIRED_RULE, _NO_CAUSE = 931, "queue-lifetime", frozenset({900, 928})
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    event: LogEvent
+    verdict: Verdict | None = None
+    decision: Decision | None = None
+    is_hop: bool = False
+
+
+class Follower:
+    """Judges lines and stores them; one for all logs of a service."""
+
+    def __init__(
+        self, settings: Settings, store: Store, policies: Policies, suppress: Mapping[int, SuppressRule]
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._policies = policies
+        self._judge = Judge(policies)
+        self._suppress = suppress
+
+    def take(self, lines: list[bytes], place: Place | None, *, now: datetime) -> int:
+        """Store what these lines tell, and the place after them; gives how many of them told something.
+
+        Raises StoreError when nothing of it was stored.
+        """
+        judged = [
+            self._judged(event) for line in lines if (event := parse_line(line, now=now, tz=_local_zone())) is not None
+        ]
+        with self._store.write() as tx:
+            for one in judged:
+                self._record(tx, one, now)
+            if place is not None:
+                attempts.move_place(tx, place, now=now)
+        return len(judged)
+
+    def _judged(self, event: LogEvent) -> _Judged:
+        if not isinstance(event, Delivery | Rejected):
+            return _Judged(event)
+        line = event.attempt
+        is_hop = self._is_own_door(line)
+        if line.outcome not in attempts.FAILURES:
+            return _Judged(event, is_hop=is_hop)
+        verdict, decision = self._verdict(line.recipient, line.original_recipient, line.reply, line.queue_id)
+        return _Judged(event, verdict, decision, is_hop)
+
+    def _verdict(
+        self, recipient: str, original_recipient: str, reply: Reply, queue_id: str
+    ) -> tuple[Verdict | None, Decision | None]:
+        evidence = Evidence(
+            road=Road.LOG,
+            recipient=recipient,
+            original_recipient=original_recipient,
+            replies=(reply,),
+            queue_id=queue_id,
+            time=reply.time,
+            trust=Trust.PROVEN,
+        )
+        verdict = self._judge.judge(evidence)
+        return verdict, decide(verdict, reply=reply, policies=self._policies) if verdict else None
+
+    def _is_own_door(self, line: Attempt) -> bool:
+        """Postfix hands the mail to our own relay (content filter), or a bounce to our own ingester."""
+        relay, domain = self._settings.relay, self._settings.return_path.domain
+        if domain and domain_of(line.recipient) == domain.lower():
+            return True
+        if line.relay_port == relay.port and line.relay_ip in (relay.host, "127.0.0.1", "::1"):
+            return True
+        return line.relay_host is None and f"[{relay.host}]:{relay.port}:" in line.reply.text
+
+    def _record(self, tx: Tx, one: _Judged, now: datetime) -> None:
+        match one.event:
+            case Delivery(attempt=line) | Rejected(attempt=line):
+                recorded = attempts.record_attempt(tx, line, one.verdict, one.decision, is_hop=one.is_hop)
+                if recorded.is_new and recorded.recipient_id is not None and line.outcome is Outcome.BOUNCED:
+                    self._consider(tx, line, one.verdict, now)
+            case Expired() as event:
+                self._record_expired(tx, event, now)
+            case QueueActive() as event:
+                attempts.record_active(tx, event.queue_id, time=event.time, sender=event.sender)
+            case Client() as event:
+                attempts.record_queue(tx, event.queue_id, time=event.time, orig_queue_id=event.orig_queue_id)
+            case MessageId() as event:
+                attempts.record_queue(tx, event.queue_id, time=event.time, message_id=event.message_id)
+            case BounceNotice() as event:
+                attempts.record_queue(tx, event.notice_queue_id, time=event.time, notice_of=event.queue_id)
+            case Removed() as event:
+                attempts.record_queue(tx, event.queue_id, time=event.time, removed=True)
+            case _:
+                pass  # Pickup and the like: nothing that is asked for later
+
+    def _record_expired(self, tx: Tx, event: Expired, now: datetime) -> None:
+        """Postfix gave up: the last remote cause is the cause; without one the time itself is (931)."""
+        text = "the time in the queue ran out (status=expired, returned to sender)"
+        reply = Reply(text=text, innermost=text, enhanced_status="5.4.7", time=event.time)
+        for waiting in attempts.waiting_recipients(tx, event.queue_id):
+            verdict = waiting.cause
+            if verdict is None or verdict.bounce_code in _NO_CAUSE:
+                verdict = Verdict(bounce_code=_EXPIRED, rule_id=_EXPIRED_RULE, confidence=1.0)
+            decision = Decision(
+                action=Action.RETURN, reasons=("Postfix has given it up: the time in its queue ran out",)
+            )
+            named = f"{event.queue_id} {event.time.isoformat()} expired {waiting.address}"
+            line = Attempt(
+                time=event.time,
+                queue_id=event.queue_id,
+                recipient=waiting.address,
+                outcome=Outcome.EXPIRED,
+                enhanced_status="5.4.7",
+                reply=reply,
+                is_attempt=False,
+                program="qmgr",
+                sender=event.sender,
+                line_digest=hashlib.sha256(named.encode()).hexdigest(),
+            )
+            attempts.record_expired(tx, waiting.recipient_id, line, verdict, decision)
+            self._consider(tx, line, verdict, now)
+
+    def _consider(self, tx: Tx, line: Attempt, verdict: Verdict | None, now: datetime) -> None:
+        consider(tx, line.recipient, verdict, self._suppress, source=f"log {line.queue_id}", now=now)
+
+
+async def serve_follow(settings: Settings, store: Store, stop: asyncio.Event) -> None:
+    """Follow the configured logs until `stop` is set; `-` is standard input, and ends with it."""
+    site = Path(settings.policies_dir) if settings.policies_dir else None
+    follower = Follower(settings, store, load_policies(site), load_suppress(site))
+    log.info("event=follow-start files=%s", ",".join(settings.follow.files))
+    async with asyncio.TaskGroup() as tasks:
+        for name in settings.follow.files:
+            follow = _follow_input(follower, stop) if name == "-" else _follow_file(follower, store, Path(name), stop)
+            tasks.create_task(follow)
+
+
+async def _follow_file(follower: Follower, store: Store, path: Path, stop: asyncio.Event) -> None:
+    place = await asyncio.to_thread(_find_place, store, path)
+    reader = LogReader(path, place)
+    if not path.exists():
+        log.warning("event=log-missing path=%s note=waiting-for-it", path)
+    idle = 0.0
+    while not stop.is_set():
+        lines = await asyncio.to_thread(reader.read_lines)
+        if lines or idle >= _TOUCH_SECONDS:
+            await _take_surely(follower, lines, reader.place, stop)
+            idle = 0.0
+        if not lines:
+            idle += _LOOK_SECONDS
+            await _rest(stop, _LOOK_SECONDS)
+    reader.close()
+
+
+async def _follow_input(follower: Follower, stop: asyncio.Event) -> None:
+    """Standard input, for journald; it has no place, but each line is known by its digest."""
+    while not stop.is_set():
+        line = await asyncio.to_thread(sys.stdin.buffer.readline)
+        if not line:
+            log.info("event=input-ended")
+            return
+        await _take_surely(follower, [line.rstrip(b"\r\n")], None, stop)
+
+
+async def _take_surely(follower: Follower, lines: list[bytes], place: Place | None, stop: asyncio.Event) -> None:
+    """Store a batch, however long the store takes to come back; only a stop gives up, and then nothing has moved."""
+    again, most = _AGAIN_SECONDS
+    while True:
+        try:
+            await asyncio.to_thread(follower.take, lines, place, now=datetime.now(UTC))
+            return
+        except StoreError as error:
+            log.error("event=follow-store-failed lines=%d again_seconds=%.1f error=%r", len(lines), again, str(error))
+        if stop.is_set():
+            return
+        await _rest(stop, again)
+        again = min(again * 2, most)
+
+
+def _local_zone() -> tzinfo:
+    """Traditional time stamps are in the machine's own zone."""
+    return datetime.now().astimezone().tzinfo or UTC
+
+
+def _find_place(store: Store, path: Path) -> Place | None:
+    with store.read() as tx:
+        return attempts.find_place(tx, str(path))
+
+
+async def _rest(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,121 @@
+"""Bounces over LMTP (RFC 2033): one answer for each recipient after the final dot, as Postfix waits for.
+
+aiosmtpd sends one answer after DATA, whatever the number of recipients; so that DATA is ours here. A recipient whose
+mail could not be stored gets 451, and Postfix tries again. No recipient is ever refused for good: a bounce must not
+bounce.
+"""
+
+import asyncio
+import logging
+
+from aiosmtpd.lmtp import LMTP
+
+from omicard_relay.mail import StoreError, one_line
+from omicard_relay.services.ingest import Ingester
+
+__all__ = ["serve_lmtp"]
+
+log = logging.getLogger(__name__)
+
+_LATER = "451 4.3.0 not stored, try again"
+
+
+class _Handler:
+    """aiosmtpd's hooks: only the one for our own faults; the commands are in `_Server`."""
+
+    async def handle_exception(self, error: Exception) -> str:
+        """Our own fault is a 451, never a lost bounce."""
+        log.error("event=ingest-bug", exc_info=error)
+        return _LATER
+
+
+class _Server(LMTP):
+    """LMTP that takes a null reverse-path, any envelope parameter, and content of any length (the rest is cut off)."""
+
+    #: Octets read at once; a longer line comes in pieces.
+    line_length_limit = 65_536
+    ingester: Ingester
+
+    async def smtp_MAIL(self, arg: str | None) -> None:
+        path = _path(arg, "FROM:")
+        if path is None or self.envelope is None or self.session is None or not self.session.host_name:
+            await self.push("501 5.5.4 Syntax: MAIL FROM:<reverse-path>, after LHLO")
+            return
+        self._set_post_data_state()
+        self.envelope.mail_from = path
+        self.envelope.smtp_utf8 = True
+        await self.push("250 2.1.0 Ok")
+
+    async def smtp_RCPT(self, arg: str | None) -> None:
+        path = _path(arg, "TO:")
+        if not path or self.envelope is None or self.envelope.mail_from is None:
+            await self.push("501 5.5.4 Syntax: RCPT TO:<forward-path>, after MAIL")
+            return
+        self.envelope.rcpt_tos.append(path)
+        await self.push("250 2.1.5 Ok")
+
+    async def smtp_DATA(self, arg: str | None) -> None:
+        if self.envelope is None or not self.envelope.rcpt_tos:
+            await self.push("503 5.5.1 RCPT first")
+            return
+        await self.push("354 End data with <CR><LF>.<CR><LF>")
+        raw, cut = await self._receive(self.ingester.size_limit)
+        sender, recipients = self.envelope.mail_from or "", list(self.envelope.rcpt_tos)
+        self._set_post_data_state()
+        for recipient in recipients:
+            await self.push(await self._take(raw, sender, recipient, cut))
+
+    async def _receive(self, limit: int) -> tuple[bytes, bool]:
+        """The content up to the final dot, dots unstuffed; what is over the limit is read and let go."""
+        kept, cut, at_line_start = bytearray(), False, True
+        while True:
+            try:
+                piece = await self._reader.readuntil(b"\r\n")
+            except asyncio.LimitOverrunError as error:
+                piece = await self._reader.readexactly(max(error.consumed, 1))
+            if at_line_start and piece == b".\r\n":
+                return bytes(kept), cut
+            if at_line_start and piece.startswith(b"."):
+                piece = piece[1:]
+            at_line_start = piece.endswith(b"\r\n")
+            if len(kept) + len(piece) > limit:
+                cut = True
+            else:
+                kept += piece
+
+    async def _take(self, raw: bytes, sender: str, recipient: str, cut: bool) -> str:
+        try:
+            kind = await asyncio.to_thread(self.ingester.take, raw, sender=sender, recipient=recipient, cut=cut)
+        except StoreError as error:
+            log.error("event=ingest-failed recipient=%s error=%r", one_line(recipient), str(error))
+            return _LATER
+        except Exception:
+            log.exception("event=ingest-bug recipient=%s", one_line(recipient))
+            return _LATER
+        return f"250 2.0.0 kept as {kind}"
+
+
+def _path(arg: str | None, keyword: str) -> str | None:
+    """What stands between the brackets; parameters behind them are Postfix's business."""
+    if arg is None or arg[: len(keyword)].upper() != keyword:
+        return None
+    text = arg[len(keyword) :].strip()
+    end = text.rfind(">") if not text.startswith("<>") else 1
+    return text[1:end].strip() if text.startswith("<") and end > 0 else None
+
+
+async def serve_lmtp(ingester: Ingester, host: str, port: int, stop: asyncio.Event) -> None:
+    """Take bounces over LMTP until `stop` is set. Raises OSError when the port cannot be had."""
+    loop = asyncio.get_running_loop()
+
+    def make() -> _Server:
+        server = _Server(_Handler(), enable_SMTPUTF8=True, hostname="omicard-relay", ident="bounce ingest", loop=loop)
+        server.ingester = ingester
+        return server
+
+    server = await loop.create_server(make, host, port)
+    log.info("event=ingest-lmtp host=%s port=%d", host, server.sockets[0].getsockname()[1])
+    try:
+        await stop.wait()
+    finally:
+        server.close()

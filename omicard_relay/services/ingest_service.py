@@ -1,0 +1,28 @@
+"""The ingest service: LMTP and the pipe's socket over one ingester."""
+
+import asyncio
+
+from omicard_relay.services.ingest import make_ingester
+from omicard_relay.services.ingest_lmtp import serve_lmtp
+from omicard_relay.services.ingest_socket import serve_socket
+from omicard_relay.services.ports import port_error
+from omicard_relay.store.engine import Store
+from omicard_relay.tables.settings import Settings
+
+__all__ = ["serve_ingest"]
+
+
+async def serve_ingest(settings: Settings, store: Store, stop: asyncio.Event) -> None:
+    """Take bounces until `stop` is set. Raises RelayError when a port, the socket, a key or a table is wrong."""
+    ingester = make_ingester(settings, store)
+    own = settings.ingest
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(serve_lmtp(ingester, own.host, own.port, stop))
+            if own.socket:
+                tasks.create_task(serve_socket(ingester, settings.data_path(own.socket), stop))
+    except* OSError as group:
+        first = group.exceptions[0]
+        raise port_error(
+            first if isinstance(first, OSError) else OSError(), own.host, own.port, "ingest.port"
+        ) from None

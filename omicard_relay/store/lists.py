@@ -1,0 +1,153 @@
+"""The lists: look up, add, remove, undo; every change is written down with who and why (invariant 3).
+
+An entry that is taken off stays in the table with its `removed` time, so that history can be told and undone.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from omicard_relay.mail import ListEntry, ListName, StoreError, address_key, covers, domain_of
+from omicard_relay.store.engine import Tx
+from omicard_relay.store.schema import list_change, list_entry
+
+__all__ = ["Change", "add_entry", "changes", "covering_entries", "entries", "history", "remove_entry", "undo_change"]
+
+Change = sa.Row[tuple[object, ...]]
+
+
+def covering_entries(
+    tx: Tx, address: str, *, sender_domain: str, campaign: str | None, now: datetime
+) -> dict[ListName, ListEntry]:
+    """Per list the entry that speaks of this address in this mail: the address itself before its domain."""
+    key, domain = address_key(address), domain_of(address)
+    rows = tx.execute(_active(now).where(list_entry.c.value.in_([key, f"@{domain}"])))
+    found: dict[ListName, ListEntry] = {}
+    for row in sorted(rows, key=lambda row: str(row.value).startswith("@")):
+        entry = _entry(row)
+        if covers(entry.scope, sender_domain=sender_domain, campaign=campaign):
+            found.setdefault(entry.list_name, entry)
+    return found
+
+
+def entries(
+    tx: Tx, list_name: ListName | None, *, now: datetime, value: str | None = None, limit: int | None = None
+) -> Iterator[ListEntry]:
+    """The entries that hold now, by value; of one list or of all, of one value or of all."""
+    query = _active(now).order_by(list_entry.c.value, list_entry.c.id)
+    if list_name is not None:
+        query = query.where(list_entry.c.list_name == list_name)
+    if value is not None:
+        query = query.where(list_entry.c.value == list_value(value))
+    for row in tx.execute(query.limit(limit) if limit else query):
+        yield _entry(row)
+
+
+def add_entry(tx: Tx, entry: ListEntry, *, note: str = "") -> tuple[int, bool]:
+    """Add an entry; gives its id and whether it is new. An equal one that holds (list, value, scope) is kept as it is."""
+    value = list_value(entry.value)
+    known = tx.execute(
+        _active(entry.created).where(
+            list_entry.c.list_name == entry.list_name, list_entry.c.value == value, list_entry.c.scope == entry.scope
+        )
+    ).first()
+    if known is not None:
+        return known.id, False
+    key = tx.execute(
+        list_entry.insert().values(
+            list_name=entry.list_name,
+            value=value,
+            scope=entry.scope,
+            reason=entry.reason,
+            source=entry.source,
+            bounce_code=entry.bounce_code,
+            created=entry.created,
+            created_by=entry.created_by,
+            expires=entry.expires,
+        )
+    ).inserted_primary_key
+    assert key is not None  # noqa: S101  an insert of one row always has one
+    _log(tx, entry.created, entry.created_by, "add", int(key[0]), note)
+    return int(key[0]), True
+
+
+def remove_entry(tx: Tx, entry_id: int, *, who: str, now: datetime, note: str = "") -> int:
+    """Take an entry off; gives the number of the change, by which it can be undone."""
+    changed = tx.execute(
+        list_entry.update().where(list_entry.c.id == entry_id, list_entry.c.removed.is_(None)).values(removed=now)
+    )
+    if not changed.rowcount:
+        raise StoreError(f"there is no list entry {entry_id} that holds; `lists list` shows those that do.")
+    return _log(tx, now, who, "remove", entry_id, note)
+
+
+def undo_change(tx: Tx, change_id: int, *, who: str, now: datetime) -> ListEntry:
+    """Take one change back: an added entry goes, a removed one returns. Raises StoreError when that is done already."""
+    change = tx.execute(sa.select(list_change).where(list_change.c.id == change_id)).first()
+    if change is None:
+        raise StoreError(f"there is no change {change_id}; `lists history` shows them.")
+    row = tx.execute(sa.select(list_entry).where(list_entry.c.id == change.entry_id)).one()
+    wants_removed = change.what == "add"
+    if (row.removed is not None) == wants_removed:
+        raise StoreError(f"change {change_id} is undone already.")
+    tx.execute(list_entry.update().where(list_entry.c.id == row.id).values(removed=now if wants_removed else None))
+    _log(tx, now, who, "remove" if wants_removed else "add", row.id, f"undo of change {change_id}")
+    return _entry(row)
+
+
+def changes(tx: Tx, *, value: str | None = None, limit: int = 100) -> list[Change]:
+    """The newest changes first: id, time, who, what, note, and the entry's list, value, scope and reason."""
+    query = (
+        sa.select(list_change.c.id, list_change.c.time, list_change.c.who, list_change.c.what, list_change.c.note)
+        .add_columns(list_entry.c.list_name, list_entry.c.value, list_entry.c.scope, list_entry.c.reason)
+        .join(list_entry)
+        .order_by(list_change.c.id.desc())
+        .limit(limit)
+    )
+    if value is not None:
+        query = query.where(list_entry.c.value == list_value(value))
+    return list(tx.execute(query))
+
+
+def history(tx: Tx, values: Iterable[str]) -> list[ListEntry]:
+    """All entries of these values, also those that hold no more, oldest first."""
+    keys = [list_value(value) for value in values]
+    rows = tx.execute(sa.select(list_entry).where(list_entry.c.value.in_(keys)).order_by(list_entry.c.id))
+    return [_entry(row) for row in rows]
+
+
+def list_value(text: str) -> str:
+    """An address or `@domain` in the spelling of the table; a bare domain gets its `@`."""
+    key = address_key(text)
+    return key if "@" in key else f"@{key}"
+
+
+def _active(now: datetime) -> sa.Select[tuple[object, ...]]:
+    return sa.select(list_entry).where(
+        list_entry.c.removed.is_(None), sa.or_(list_entry.c.expires.is_(None), list_entry.c.expires > now)
+    )
+
+
+def _entry(row: sa.Row[tuple[object, ...]]) -> ListEntry:
+    return ListEntry(
+        list_name=ListName(row.list_name),
+        value=row.value,
+        reason=row.reason,
+        source=row.source,
+        scope=row.scope,
+        bounce_code=row.bounce_code,
+        created=row.created,
+        expires=row.expires,
+        created_by=row.created_by,
+        removed=row.removed,
+        entry_id=row.id,
+    )
+
+
+def _log(tx: Tx, now: datetime, who: str, what: str, entry_id: int, note: str) -> int:
+    key = tx.execute(
+        list_change.insert().values(time=now, who=who, what=what, entry_id=entry_id, note=note)
+    ).inserted_primary_key
+    assert key is not None  # noqa: S101
+    return int(key[0])

@@ -1,0 +1,272 @@
+"""The tables. docs/store.md has the picture; migrations/ makes and changes them, never this module by itself.
+
+Times are aware UTC in, aware UTC out (`Moment`). Addresses stand twice: as they were written, and as `address_key`, by
+which everything is looked up.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "attempt",
+    "bounce_mail",
+    "bounce_report",
+    "campaign_claim",
+    "counter",
+    "follow_place",
+    "list_change",
+    "list_entry",
+    "metadata",
+    "queue",
+    "recipient",
+    "submission",
+]
+
+#: The newest migration; tests/store/test_migrations.py holds that it is Alembic's head.
+SCHEMA_VERSION = "0001"
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC datetime; SQLite has no time zones, so that the store keeps UTC without one."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: One mail that a client brought, as far as the relay saw it.
+submission = Table(
+    "submission",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("digest", String(64), index=True),  # SHA-256 of reverse-path and content: names a client's second try
+    Column("received", Moment, nullable=False),
+    Column("answered", Moment),  # when the client was told 250; until then the same digest is the same mail
+    Column("way", String(8), nullable=False),  # direct | filter
+    Column("client_ip", String(45)),
+    Column("client_name", String(255)),
+    Column("login", String(255)),
+    Column("reverse_path", Text, nullable=False),
+    Column("message_id", Text, index=True),
+    Column("subject", Text),
+    Column("campaign", Text, index=True),
+    Column("envid", Text),
+    Column("size", Integer),
+    Column("first_queue_id", String(32), index=True),  # before re-injection: XFORWARD IDENT
+)
+
+#: One recipient of one submission, and where it stands now.
+recipient = Table(
+    "recipient",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("submission_id", ForeignKey("submission.id"), nullable=False, index=True),
+    Column("address", Text, nullable=False),
+    Column("address_key", Text, nullable=False, index=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("state_since", Moment, nullable=False),
+    Column("reverse_path", Text),  # as sent; lower case, so that a bounce finds it
+    Column("hand_over", String(40), index=True),  # our IDENT towards Postfix
+    Column("relay_run", String(32)),  # which run of the relay began the hand-over
+    Column("queue_id", String(32), index=True),
+    Column("drop_step", String(32)),
+    Column("bounce_code", Integer),
+    Column("rule_id", String(80)),
+    Column("action", String(8)),
+    Column("detail", Text),  # the reply, or the reason of the drop
+    Column("stage", String(16)),
+    Column("delivered", Moment),
+    Column("later_code", Integer),  # what came back after delivery
+    Column("later_kind", String(16)),
+    Column("attempts", Integer, nullable=False, default=0),
+    Index("ix_recipient_reverse_path", "reverse_path"),
+)
+
+#: Who was first with an address in a campaign: the duplicate check, atomic by its key.
+campaign_claim = Table(
+    "campaign_claim",
+    metadata,
+    Column("campaign", Text, primary_key=True),
+    Column("address_key", Text, primary_key=True),
+    Column("recipient_id", ForeignKey("recipient.id"), nullable=False, index=True),
+)
+
+#: One delivery line of Postfix's log, with the whole reply and our verdict.
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("line_digest", String(64), nullable=False, unique=True),
+    Column("time", Moment, nullable=False, index=True),
+    Column("queue_id", String(32), nullable=False, index=True),
+    Column("address", Text, nullable=False),
+    Column("address_key", Text, nullable=False, index=True),
+    Column("recipient_id", ForeignKey("recipient.id"), index=True),
+    Column("number", Integer, nullable=False, default=0),  # from 1; 0 where no attempt was made
+    Column("outcome", String(16), nullable=False),
+    Column("is_attempt", Boolean, nullable=False),
+    Column("is_hop", Boolean, nullable=False, default=False),  # Postfix's hand-over to our own content filter
+    Column("program", String(32), nullable=False),
+    Column("sender", Text),
+    Column("relay_host", Text),
+    Column("relay_ip", String(45)),
+    Column("relay_port", Integer),
+    Column("delay", Float),
+    Column("delays", String(64)),
+    Column("enhanced_status", String(16)),
+    Column("reply_code", Integer),
+    Column("stage", String(16)),
+    Column("reply", Text, nullable=False),
+    Column("bounce_code", Integer),
+    Column("rule_id", String(80)),
+    Column("confidence", Float),
+    Column("words", Text),
+    Column("action", String(8)),
+    Column("reasons", Text),
+)
+
+#: What the log tells of a queue id: how a mail in doubt is found again, and how two queue ids are joined.
+queue = Table(
+    "queue",
+    metadata,
+    Column("queue_id", String(32), primary_key=True),
+    Column("seen", Moment, nullable=False),
+    Column("message_id", Text, index=True),
+    Column("sender", Text, index=True),
+    Column("orig_queue_id", String(40), index=True),
+    Column("active", Moment),
+    Column("removed", Moment),
+    Column("notice_of", String(32)),  # this queue id carries the bounce of that one
+)
+
+#: One mail to the return path, kept whole.
+bounce_mail = Table(
+    "bounce_mail",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("received", Moment, nullable=False, index=True),
+    Column("last_seen", Moment, nullable=False),
+    Column("times_seen", Integer, nullable=False, default=1),
+    Column("kind", String(16), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("envelope_recipient", Text, nullable=False),
+    Column("message_id", Text),
+    Column("trust", String(16), nullable=False),
+    Column("trust_reason", Text, nullable=False),
+    Column("notes", Text, nullable=False, default=""),
+    Column("raw", LargeBinary, nullable=False),  # zlib
+)
+
+#: One statement of a bounce mail about one recipient.
+bounce_report = Table(
+    "bounce_report",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("mail_digest", ForeignKey("bounce_mail.digest"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("time", Moment, nullable=False),
+    Column("road", String(16), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("address_key", Text, nullable=False, index=True),
+    Column("original_address", Text, nullable=False, default=""),
+    Column("recipient_id", ForeignKey("recipient.id"), index=True),
+    Column("is_echo", Boolean, nullable=False, default=False),  # our own Postfix repeats what its log told
+    Column("dsn_action", String(16)),
+    Column("enhanced_status", String(16)),
+    Column("reply_code", Integer),
+    Column("stage", String(16)),
+    Column("remote_mta", Text),
+    Column("reply", Text, nullable=False, default=""),
+    Column("feedback_type", String(32)),
+    Column("new_address", Text),
+    Column("bounce_code", Integer),
+    Column("rule_id", String(80)),
+    Column("confidence", Float),
+    Column("words", Text),
+    Column("action", String(8)),
+    Column("reasons", Text),
+    UniqueConstraint("mail_digest", "number"),
+)
+
+#: The lists; an entry that was taken off stays, with `removed`.
+list_entry = Table(
+    "list_entry",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("list_name", String(16), nullable=False),
+    Column("value", Text, nullable=False),
+    Column("scope", Text, nullable=False, default="all"),
+    Column("reason", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("bounce_code", Integer),
+    Column("created", Moment, nullable=False),
+    Column("created_by", Text, nullable=False, default=""),
+    Column("expires", Moment),
+    Column("removed", Moment),
+    Index("ix_list_entry_value", "value", "list_name"),
+)
+
+#: Who changed which list entry, when, and how to undo it.
+list_change = Table(
+    "list_change",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("time", Moment, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("what", String(8), nullable=False),  # add | remove | undo
+    Column("entry_id", ForeignKey("list_entry.id"), nullable=False, index=True),
+    Column("note", Text, nullable=False, default=""),
+)
+
+#: How far each log was read, moved in the same transaction as what was read.
+follow_place = Table(
+    "follow_place",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("inode", Integer, nullable=False),
+    Column("head_digest", String(64), nullable=False),
+    Column("head_length", Integer, nullable=False),
+    Column("offset", Integer, nullable=False),
+    Column("read", Moment, nullable=False),
+)
+
+#: Things that are only counted, such as forged bounces.
+counter = Table(
+    "counter",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Integer, nullable=False, default=0),
+)

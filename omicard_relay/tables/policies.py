@@ -1,0 +1,45 @@
+"""The policy tables as one value: the shipped ones, with a site's own folder laid over them.
+
+A site's folder has the same shape (`codes.toml`, `rules/*.toml`), every part optional. A rule with an id that is
+shipped replaces the shipped one; a new id adds a rule. Raises TableError at load, so that a bad table stops the start.
+Not here: what the tables mean (classify/, steering/).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from omicard_relay.mail import TableError
+from omicard_relay.tables.codes import BounceCode, read_codes
+from omicard_relay.tables.rules import Rule, read_rules
+from omicard_relay.tables.toml import shipped
+
+__all__ = ["Policies", "load_policies"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policies:
+    """`codes` by number, 900 to 939; `rules` in file order, which never decides anything."""
+
+    codes: Mapping[int, BounceCode]
+    rules: tuple[Rule, ...]
+
+    @cached_property
+    def rules_by_id(self) -> Mapping[str, Rule]:
+        """The rules by id."""
+        return {rule.id: rule for rule in self.rules}
+
+
+def load_policies(site_dir: Path | None = None) -> Policies:
+    """The shipped tables, a site's folder over them. Raises TableError: file, line where known, rule, key, found, allowed."""
+    folder = shipped("policies")
+    codes = read_codes(folder / "codes.toml")
+    rules = {rule.id: rule for rule in read_rules(folder / "rules")}
+    if site_dir is not None:
+        if not site_dir.is_dir():
+            raise TableError(f"{site_dir}: is no folder; `policies_dir` must name a folder with codes.toml or rules/.")
+        if (site_dir / "codes.toml").exists():
+            codes = read_codes(site_dir / "codes.toml", base=codes)
+        rules |= {rule.id: rule for rule in read_rules(site_dir / "rules")}
+    return Policies(codes=codes, rules=tuple(rules.values()))

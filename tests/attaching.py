@@ -1,0 +1,134 @@
+"""Postfix configuration folders for tests: written below /tmp, readable for all, as Postfix's own users must reach them."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from omicard_relay.services.postconf import Postconf
+
+SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin:/bin"
+needs_postfix = pytest.mark.skipif(
+    shutil.which("postconf", path=SBIN) is None, reason="Postfix is not installed: no postconf to try this with"
+)
+
+MAIN = """\
+# A comment that must survive.
+compatibility_level = 3.6
+queue_directory = {root}/spool
+data_directory = {root}/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+shlib_directory = /usr/lib/postfix
+meta_directory = /etc/postfix
+mail_owner = postfix
+setgid_group = postdrop
+maillog_file = {root}/log/maillog
+maillog_file_prefixes = {root}
+myhostname = mail.example.org
+inet_interfaces = 127.0.0.1
+mydestination =
+mynetworks = 127.0.0.0/8
+alias_maps =
+alias_database =
+"""
+
+MASTER = """\
+# Another comment.
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+proxywrite unix - - n - 1 proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+local unix - n n - - local
+virtual unix - n n - - virtual
+lmtp unix - - n - - lmtp
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+@contextmanager
+def configuration(*, main: str = "", master: str = "") -> Iterator[Path]:
+    """A folder `etc` with main.cf and master.cf, beside its queue, data and log folders; gone afterwards."""
+    root = Path(tempfile.mkdtemp(prefix="attach-"))
+    root.chmod(0o755)
+    try:
+        for name in ("etc", "spool", "data", "log"):
+            (root / name).mkdir()
+            (root / name).chmod(0o755)
+        shutil.chown(root / "data", "postfix")
+        (root / "etc/main.cf").write_text(MAIN.format(root=root) + main)
+        (root / "etc/master.cf").write_text(MASTER + master)
+        yield root / "etc"
+    finally:
+        shutil.rmtree(root)
+
+
+def age(folder: Path) -> None:
+    """Make the files look old: every Postfix program waits while main.cf is younger than two seconds."""
+    for path in folder.glob("ma*.cf"):
+        os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 10))
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Age the configuration before each of our calls of a Postfix program."""
+    command = Postconf._command
+
+    def aged(self: Postconf, tool: str, *arguments: str) -> list[str]:
+        age(self.folder)
+        return command(self, tool, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Postconf, "_command", aged)
+        yield
+
+
+def free_port() -> int:
+    """A port that nobody has at this moment; Postfix cannot listen on port 0."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
+    """Wait until the condition is true; fail with what it was."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"
+        pause.wait(0.02)
+
+
+def postfix(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`postfix -c FOLDER …`."""
+    age(folder)
+    return subprocess.run(
+        [shutil.which("postfix", path=SBIN) or "postfix", "-c", str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
