@@ -16,13 +16,14 @@ run: setup
 	@$(ROOT) $(PYTHON) -m lab.run $(ARGS)
 
 test: setup
-	@$(ROOT) $(PYTHON) -m pytest tests integration $(ARGS)
+	@$(ROOT) $(PYTHON) -m pytest tests $(ARGS)
+	@$(ROOT) $(PYTHON) -m integration $(ARGS)
 
 unit: setup
 	@$(PYTHON) -m pytest tests --ignore=tests/lab $(ARGS)
 
 integration: setup
-	@$(ROOT) $(PYTHON) -m pytest integration tests/lab $(ARGS)
+	@$(ROOT) $(PYTHON) -m integration $(ARGS)
 
 check: setup
 	@$(PYTHON) -m ruff format --check .

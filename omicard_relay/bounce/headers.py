@@ -28,21 +28,28 @@ _PARAMETER = re.compile(
 
 @dataclass(frozen=True)
 class Head:
-    """Header fields in order: (lower-case name, decoded value with white space folded)."""
+    """Header fields in order: (lower-case name, octets with folding taken out). A value is decoded when it is asked for."""
 
-    fields: tuple[tuple[str, str], ...] = ()
+    fields: tuple[tuple[str, bytes], ...] = ()
 
     def get(self, name: str) -> str:
-        """The first field of that name (lower case), or ""."""
-        return self._first.get(name, "")
+        """The first field of that name (lower case), decoded, white space folded; "" when there is none."""
+        value = self._decoded.get(name)
+        if value is None:
+            value = self._decoded[name] = _value(self._first.get(name, b""))
+        return value
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every field of that name, in order."""
-        return tuple(value for key, value in self.fields if key == name)
+        return tuple(_value(value) for key, value in self.fields if key == name)
 
     @cached_property
-    def _first(self) -> dict[str, str]:
+    def _first(self) -> dict[str, bytes]:
         return dict(reversed(self.fields))
+
+    @cached_property
+    def _decoded(self) -> dict[str, str]:
+        return {}
 
     @cached_property
     def content_type(self) -> str:
@@ -67,7 +74,7 @@ def parse_head(raw: bytes) -> Head:
             fields.append((match.group(1).decode("ascii").lower(), [text[match.end() :]]))
         elif fields and text.strip():
             fields[-1][1].append(text)
-    return Head(tuple((name, _value(lines)) for name, lines in fields))
+    return Head(tuple((name, b" ".join(lines)) for name, lines in fields))
 
 
 def parse_parameters(value: str) -> dict[str, str]:
@@ -96,6 +103,6 @@ def parse_date(value: str) -> datetime | None:
         return None
 
 
-def _value(lines: list[bytes]) -> str:
-    text = decode_bytes(b" ".join(line.strip() for line in lines)[: VALUE_LIMIT * 4])
+def _value(octets: bytes) -> str:
+    text = decode_bytes(octets[: VALUE_LIMIT * 4])
     return decode_words(" ".join(text.split()))[:VALUE_LIMIT]

@@ -35,18 +35,28 @@ _DAEMON_NAME = re.compile(
     r"mail(?:er)?[ -]{0,2}(?:delivery|daemon)|delivery (?:sub)?system|postmaster|system administrator", re.I
 )
 _FAILURE = re.compile(
-    r"undeliver|delivery (?:status|failure|failed|notification|report|problem|error|has failed|delayed)"
-    r"|failure notice|"
-    r"returned mail|mail delivery|delivery.{0,20}(?:fail|unsuccess)|(?:mail|message"
-    r"|e-mail).{0,30}(?:not delivered|returned|failure|failed|bounced)|"
-    r"non ?delivery|nondelivery|could ?n[o']t be delivered|warning: (?:could not send|message)|delayed mail"
-    r"|mail system error|"
-    r"unzustellbar|nicht zugestellt|non remis|échec|no se pudo entregar|no entregado|mancato recapito"
-    r"|non recapitat|"
-    r"não entregue|onbestelbaar|не доставлен|недоставлен|無法傳遞|無法送達|退信|未送達|未能送达|无法投递|系统退信|"
-    r"配信不能|配信できません|送信できません|전송 실패|배달되지|반송",
+    r"undeliver|delivery (?:status|failure|failed|notification|report|problem|error|has failed|delayed|delay\b)|failure notice"
+    r"|returned mail|mail delivery|delivery.{0,20}(?:fail|unsuccess)|non[ -]?delivery|could ?n[o']t be delivered"
+    r"|(?:mail|message|e-mail).{0,30}(?:not delivered|undelivered|returned|failure|failed|bounced)"
+    r"|warning: (?:could not send|message)|delayed mail|mail system error|unzustellbar|nicht zu(?:ge)?stell|zustellung fehl"
+    r"|non remis|échec de|remise impossible|no se (?:pudo|ha podido|puede) entregar|no entregado|no se entreg"
+    r"|mancato recapito|non recapitat|impossibile recapitare|não entregue|falha na entrega|onbestelbaar|niet bezorgd"
+    r"|не доставлен|недоставлен|не удалось доставить|niedostarcz|nie dostarczono"
+    r"|無法(?:傳遞|傳送|送達|投遞|寄送)|退信|未送達|傳送狀態通知|郵件傳遞失敗|未(?:能)?送达|无法(?:投递|传递|送达)|投递失败|退回"
+    r"|配信不[能可]|配信できません|送信できません|配信エラー|不達|전송 실패|배달되지|배달 실패|반송",
     re.I,
 )
+#: Subjects that mail systems give, whole or as a beginning; a flat report from an ordinary-looking address is known by them.
+_SYSTEM_SUBJECT = re.compile(
+    r"\s{0,5}(?:undelivered mail returned to sender|failure notice\s{0,5}$|returned mail:"
+    r"|mail delivery (?:failed|failure|error)"
+    r"|delivery status notification|delivery (?:failure|failed)\s{0,5}(?:$|:|\()"
+    r"|undeliver(?:able|ed)(?: mail| message)?\s{0,5}(?:$|:)"
+    r"|系統退信|系统退信)",
+    re.I,
+)
+#: Fields of mail programs that people use.
+_PROGRAM_FIELDS = ("user-agent", "x-mailer", "in-reply-to", "x-originating-ip")
 
 
 @dataclass(frozen=True)
@@ -127,9 +137,12 @@ class Letter:
             return True
         if self.from_list or self.is_answer:
             return False
-        return self.from_daemon or (
-            self.tells_failure and (self.null_reverse_path or self.auto_submitted.startswith("auto-"))
-        )
+        if self.from_daemon:
+            return True
+        if self.tells_failure and (self.null_reverse_path or self.auto_submitted.startswith("auto-")):
+            return True
+        by_program = any(self.head.get(name) for name in _PROGRAM_FIELDS)
+        return not by_program and _SYSTEM_SUBJECT.match(self.subject[:300]) is not None
 
     @cached_property
     def is_answer(self) -> bool:

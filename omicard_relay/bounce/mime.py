@@ -70,7 +70,9 @@ def split_mail(raw: bytes) -> tuple[tuple[Part, ...], tuple[str, ...]]:
     if len(raw) > OCTET_LIMIT:
         data = raw[:OCTET_LIMIT]
         notes.append(f"only the first {OCTET_LIMIT} octets were read")
-    head, start = _head_at(data, _skip_envelope(data), len(data))
+    begin = _skip_envelope(data)
+    end, start = _head_span(data, begin, len(data))
+    head = parse_head(data[begin : min(end, begin + HEAD_OCTETS)])
     whole = Part(head, data[start:], 0)
     parts = [whole]
     _Splitter(data, parts, notes).run(head, start)
@@ -144,14 +146,15 @@ class _Splitter:
 
     def _part_head(self, start: int) -> tuple[Head, int]:
         """The head of a part and where its body begins; a delimiter line ends it too (a part cut short)."""
-        head, body = _head_at(self.data, start, start + HEAD_OCTETS)
+        end, body = _head_span(self.data, start, start + HEAD_OCTETS)
         line = start if self.data.startswith(b"--", start) else _next_line(self.data, start)
         while 0 <= line < body:
-            end = self.data.find(b"\n", line, line + 204)
-            if self._boundary(self.data[line : end if end >= 0 else line + 204].rstrip()):
-                return parse_head(self.data[start:line]), line
+            stop = self.data.find(b"\n", line, line + 204)
+            if self._boundary(self.data[line : stop if stop >= 0 else line + 204].rstrip()):
+                end = body = line
+                break
             line = _next_line(self.data, line + 1)
-        return head, body
+        return parse_head(self.data[start:end]), body
 
     def _finish(self, end: int) -> None:
         if self.leaf is not None:
@@ -177,13 +180,10 @@ def _skip_envelope(data: bytes) -> int:
     return at
 
 
-def _head_at(data: bytes, start: int, limit: int) -> tuple[Head, int]:
-    """The header block at `start` and where its body begins; its end is looked for up to `limit`."""
-    if data.startswith(b"\n", start):
-        return Head(), start + 1
-    if data.startswith(b"\r\n", start):
-        return Head(), start + 2
-    end = _BLANK.search(data, max(start - 1, 0), limit)
-    if end is None:
-        return parse_head(data[start : min(limit, start + HEAD_OCTETS)]), min(limit, len(data))
-    return parse_head(data[start : min(end.start(), start + HEAD_OCTETS)]), end.end()
+def _head_span(data: bytes, start: int, limit: int) -> tuple[int, int]:
+    """(where the header block at `start` ends, where its body begins); the blank line is looked for up to `limit`."""
+    for blank in (b"\n", b"\r\n"):
+        if data.startswith(blank, start):
+            return start, start + len(blank)
+    found = _BLANK.search(data, max(start - 1, 0), limit)
+    return (found.start(), found.end()) if found else (min(limit, len(data)), min(limit, len(data)))

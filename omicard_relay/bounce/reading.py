@@ -12,6 +12,7 @@ from omicard_relay.bounce.readers.dsn import Dsn
 from omicard_relay.bounce.readers.flufl import Flufl
 from omicard_relay.bounce.readers.mdn import Mdn
 from omicard_relay.bounce.readers.plain import PlainReport
+from omicard_relay.bounce.readers.sns import Sns
 from omicard_relay.bounce.result import MailReading, Reader, reading
 from omicard_relay.mail import MailKind
 
@@ -21,6 +22,7 @@ READERS: tuple[Reader, ...] = (
     Arf(),
     Dsn(),
     Mdn(),
+    Sns(),
     PlainReport(),
     AutoReply(),
     Flufl(),

@@ -22,6 +22,8 @@ __all__ = [
 
 #: A paragraph about one recipient; the longest replies that servers give are near 2,000 characters.
 WORDS_LIMIT = 4_000
+#: Lines naming one recipient that are looked at; a report names each once or twice.
+_NAMING_LINES = 20
 #: RFC 5321 §4.5.3.1 has 64 and 255 octets; signed reverse-paths of the wild have longer local parts.
 LOCAL_LIMIT, DOMAIN_LIMIT = 128, 255
 
@@ -164,9 +166,13 @@ def words_about(text: str, recipient: str) -> str:
         return ""
     lines = text.split("\n")
     best = ""
+    named = 0
     for number, line in enumerate(lines):
         if key not in line.lower():
             continue
+        named += 1
+        if named > _NAMING_LINES:
+            break
         taken = _paragraph(lines, number)
         rest = taken.lower().replace(key, "")
         if has_words(rest):

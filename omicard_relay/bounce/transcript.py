@@ -23,7 +23,7 @@ _STAGES = {
 }
 _TALKING = re.compile(r"\.{2,3} while talking to (\S{1,255}?)[.:]{0,2}\s{0,5}$", re.I)
 #: Exchanges that are kept; a report has a handful.
-_LIMIT = 200
+_LIMIT = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

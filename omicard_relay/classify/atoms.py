@@ -17,6 +17,7 @@ Branches = tuple[tuple[frozenset[str], ...], ...]
 _MAX_BRANCHES = 64
 #: A literal of one octet says next to nothing.
 _SHORTEST = 2
+_MOST_CLAUSES = 3
 _QUANTIFIERS = "?*+{"
 
 
@@ -39,7 +40,13 @@ def branches_of(pattern: str) -> Branches:
         node = _Reader(pattern.lower() if pattern.isascii() else _lower(pattern)).read()
     except (IndexError, ValueError):
         return ((),)
-    return tuple(tuple(_clauses(branch)) for branch in _spread(node))
+    return tuple(_telling(_clauses(branch)) for branch in _spread(node))
+
+
+def _telling(clauses: list[frozenset[str]]) -> tuple[frozenset[str], ...]:
+    """The clauses worth asking: the first few, and none of two octets beside a longer one."""
+    longer = [clause for clause in clauses if min(map(len, clause)) > _SHORTEST]
+    return tuple((longer or clauses)[:_MOST_CLAUSES])
 
 
 def _lower(pattern: str) -> str:

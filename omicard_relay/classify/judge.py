@@ -1,6 +1,7 @@
 """`Judge`: Evidence -> Verdict. One judge for a log line, a DSN, a complaint, an auto-reply and a text that a person pastes.
 
-The innermost remote words decide; only where they state no cause, the wrapper around them, the outer replies and at last the DSN's Status field (RFC 3464 §2.3.4) may speak. Every verdict names its rule and words.
+The innermost remote words decide; only where they state no cause, the wrapper around them, the outer replies and at
+last the DSN's Status field (RFC 3464 §2.3.4) may speak. Every verdict names its rule and words.
 Not here: peeling (mail/reading.py), the order among rules (classify/weigh.py), what to do about it (steering/decide.py).
 """
 
@@ -21,8 +22,8 @@ __all__ = ["NO_CAUSE", "OWN_ANSWER", "Judge"]
 #: The rule ids of the two verdicts that no rule of the tables gives.
 NO_CAUSE = "no-cause"
 OWN_ANSWER = "own-answer"
-#: RFC 3464 §2.3.3: these say that nothing failed.
-_NO_FAILURE = frozenset({"delivered", "relayed", "expanded"})
+#: RFC 3464 §2.3.3: these say that nothing failed; Postfix answers a verification probe with "deliverable".
+_NO_FAILURE = frozenset({"delivered", "relayed", "expanded", "deliverable"})
 # What our status filter and our transport map write before a text: `[938] resting until 21:40`.
 _OWN_ANSWER = re.compile(r"\s*\[(9[0-3]\d)\]")
 _UNKNOWN = 900
@@ -57,6 +58,8 @@ class Judge:
             return None
         if evidence.road is Road.ARF and (evidence.feedback_type or "").lower() == "not-spam":
             return None
+        if evidence.road in (Road.DSN, Road.LOG) and evidence.reply is not None and evidence.reply.reply_class == 2:
+            return None
         fallback: Verdict | None = None
         for depth, reply in enumerate(_layers(evidence)):
             verdict = self._read(reply, evidence, depth)
@@ -66,7 +69,9 @@ class Judge:
                 if not self._is_silent(verdict):
                     return verdict
                 fallback = verdict
-            elif not self._is_silent(verdict) and (verdict.bounce_code not in _ENDINGS or fallback.bounce_code == _UNKNOWN):
+            elif not self._is_silent(verdict) and (
+                verdict.bounce_code not in _ENDINGS or fallback.bounce_code == _UNKNOWN
+            ):
                 return verdict
             elif fallback.bounce_code == _UNKNOWN:
                 fallback = verdict
@@ -104,7 +109,7 @@ class Judge:
         proposals = []
         for index, (words, place) in matcher.found(wording).items():
             rule = rules[index]
-            if holds(rule, reply, evidence) and not matcher.excepted(rule, wording):
+            if holds(rule, reply, evidence):
                 proposals.append(self._proposal(rule, reply, words, place))
         status, code = reply.enhanced_status, reply.reply_code
         coded = [(index, status) for index in self._statuses.get(status or "", ())]
@@ -143,7 +148,9 @@ class Judge:
         for reply in reversed(evidence.replies):
             own = _OWN_ANSWER.match(reply.text)
             if own and FIRST_CODE <= int(own.group(1)) <= LAST_CODE:
-                return Verdict(bounce_code=int(own.group(1)), rule_id=OWN_ANSWER, confidence=0.9, words=own.group().strip())
+                return Verdict(
+                    bounce_code=int(own.group(1)), rule_id=OWN_ANSWER, confidence=0.9, words=own.group().strip()
+                )
         return None
 
 

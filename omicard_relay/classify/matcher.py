@@ -27,6 +27,10 @@ _OPTIONS.case_sensitive = False
 _OPTIONS.never_capture = True
 _OPTIONS.dot_nl = True
 _OPTIONS.log_errors = False
+#: Mail logs say the same few thousand things; with addresses masked, most replies have been read before.
+_REMEMBERED = 4096
+#: Longer texts are not remembered, so that the memory stays below some 10 MB.
+_REMEMBERED_OCTETS = 1000
 _WORD_OCTETS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_")
 
 
@@ -53,12 +57,20 @@ class Matcher:
             for expression in self._expressions[index]:
                 self._index(index, expression, literals)
         self._octets = [literal.encode() for literal in literals]
-        self._database = _compile(self._octets)
+        # An atom is asked for once; a phrase must be seen wherever it stands, for it may be part of a longer word first.
+        flags = [0 if number in self._phrases else hyperscan.HS_FLAG_SINGLEMATCH for number in range(len(self._octets))]
+        self._database = _compile(self._octets, flags)
+        self._remembered = lru_cache(maxsize=_REMEMBERED)(self._find)
         self._local = threading.local()
         self._compiled: dict[str, object] = {}
 
     def found(self, wording: Wording) -> Found:
-        """The rules whose pattern or phrase stands in the text, with the words (their `unless` not yet asked)."""
+        """The rules whose pattern or phrase stands in the text and whose `unless` does not, with the words."""
+        if len(wording.octets) > _REMEMBERED_OCTETS:
+            return self._find(wording)
+        return self._remembered(wording)
+
+    def _find(self, wording: Wording) -> Found:
         octets, all_octets = wording.octets, self._octets
         if not octets:
             return {}
@@ -85,7 +97,7 @@ class Matcher:
                 span = self._search(expression, octets)
                 if span and (index not in found or len(found[index][0]) < span[1] - span[0]):
                     found[index] = _cut(wording, *span), span[0]
-        return found
+        return {index: words for index, words in found.items() if not self.excepted(self._rules[index], wording)}
 
     def excepted(self, rule: Rule, wording: Wording) -> bool:
         """Whether the rule's `unless` stands in the text."""
@@ -155,11 +167,11 @@ def expression_of(phrase: str) -> str:
     return left + ".{0,60}".join(parts) + right
 
 
-def _compile(literals: list[bytes]) -> hyperscan.Database:
+def _compile(literals: list[bytes], flags: list[int]) -> hyperscan.Database:
     database = hyperscan.Database()
-    # A database must hold something; a NUL never reaches it (mail/reading.py).
-    words = literals or [b"\x01\x02"]
-    database.compile(expressions=words, ids=list(range(len(words))), elements=len(words), flags=0, literal=True)
+    # A database must hold something.
+    words, flags = (literals, flags) if literals else ([b"\x01\x02"], [0])
+    database.compile(expressions=words, ids=list(range(len(words))), elements=len(words), flags=flags, literal=True)
     return database
 
 

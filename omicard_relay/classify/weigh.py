@@ -14,8 +14,8 @@ from omicard_relay.tables.rules import Rule, Strength
 
 __all__ = ["Proposal", "runners_up", "tier_of", "winner"]
 
-#: Tiers, best first; how sure a proposal of that tier is when nothing speaks against it. 907, 928 and 900 are hardly causes: they
-#: stand below an enhanced status code that names one; 913 and 915 say what happened and stand above it.
+#: Tiers, best first; how sure a proposal of that tier is when nothing speaks against it. 907, 928 and 900 are hardly
+#: causes: they stand below an enhanced status code that names one; 913 and 915 say what happened and stand above it.
 TIERS = {
     "token": 0.95,
     "text": 0.9,
@@ -66,7 +66,9 @@ def winner(proposals: list[Proposal], codes: Mapping[int, BounceCode]) -> tuple[
     left = [p for p in peers if not stated.intersection(codes[p.bounce_code].yields_to)] or peers
     chosen = min(left, key=lambda p: (codes[p.bounce_code].generality, -len(p.words), p.place, p.rule.id))
     confidence = TIERS[chosen.tier]
-    if any(p.bounce_code != chosen.bounce_code for p in left):
+    general = codes[chosen.bounce_code].generality
+    if any(p.bounce_code != chosen.bounce_code and codes[p.bounce_code].generality == general for p in left):
+        # Two causes of the same strength: the longer words decided, which is hardly better than chance.
         confidence *= 0.7
     if any(p.bounce_code == chosen.bounce_code and p.tier != chosen.tier for p in proposals):
         # Text and code say the same.
@@ -77,7 +79,9 @@ def winner(proposals: list[Proposal], codes: Mapping[int, BounceCode]) -> tuple[
 def runners_up(proposals: list[Proposal], chosen: Proposal, codes: Mapping[int, BounceCode]) -> tuple[RunnerUp, ...]:
     """The best other reading of each other code, best first."""
     others: dict[int, RunnerUp] = {}
-    for proposal in sorted(proposals, key=lambda p: (p.rank, codes[p.bounce_code].generality, -len(p.words), p.rule.id)):
+    for proposal in sorted(
+        proposals, key=lambda p: (p.rank, codes[p.bounce_code].generality, -len(p.words), p.rule.id)
+    ):
         code = proposal.bounce_code
         if code != chosen.bounce_code and code not in others:
             others[code] = RunnerUp(bounce_code=code, rule_id=proposal.rule.id, confidence=TIERS[proposal.tier])

@@ -52,6 +52,7 @@ def _ingest(ctx: click.Context, sender: str, recipient: str, queue_id: str) -> N
 
     store = open_store(settings.store_url, busy_seconds=settings.store.busy_seconds)
     make_ingester(settings, store).take(raw, sender=sender, recipient=recipient, cut=cut)
+    store.close()
 
 
 def _read_all(limit: int) -> tuple[bytes, bool]:

@@ -129,7 +129,7 @@ def _cells(row: Row, policies: Policies) -> list[object]:
     if code is not None:
         cause = policies.codes[int(code)]
         verdict = f"{code} {cause.zh_tw if current_language() == 'zh-TW' else cause.name}, {row['action']}"
-    words = one_line(str(row["diagnostic"]), 200) if row["diagnostic"] else ""
+    words = one_line(str(row["diagnostic"]), 120) if row["diagnostic"] else ""
     stage = f"[{row['stage']}] " if row["stage"] else ""
     return [os.path.basename(str(row["file"])), row["kind"], row["recipient"], verdict, stage + words]
 

@@ -4,6 +4,7 @@ The store and the tables are loaded only when they are asked for: `bounce ingest
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from omicard_relay.store import Store
 
 __all__ = ["console", "open_configured_store", "print_jsonl", "print_table", "settings_of"]
+
+
+#: C1 controls, line separators, directions and lone surrogates; json escapes those below U+0020 by itself.
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def settings_of(ctx: click.Context) -> Settings:
@@ -42,10 +47,11 @@ def console(*, stderr: bool = False) -> "Console":
 
 
 def print_jsonl(rows: Iterable[Mapping[str, Any]]) -> None:
-    """One JSON object a line on standard output, non-ASCII kept, lone surrogates escaped."""
+    """One JSON object a line on standard output, non-ASCII kept; control characters and lone surrogates escaped."""
     for row in rows:
         line = json.dumps(row, ensure_ascii=False, default=str)
-        click.echo(line.encode("utf-8", "backslashreplace"))
+        # What json leaves as it is although a terminal, or a reader, could be misled by it; in JSON it stands in strings only.
+        click.echo(_UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", line))
 
 
 def print_table(columns: list[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:

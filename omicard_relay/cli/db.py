@@ -33,12 +33,15 @@ def upgrade_command(ctx: click.Context) -> None:
     """Make the tables, or bring those of an older version up to date. Stop the services and back up before."""
     settings = settings_of(ctx)
     store = open_store(settings.store_url, busy_seconds=settings.store.busy_seconds, any_version=True)
-    before = database_version(store)
-    if before == head():
-        click.echo(say("db-current", after=before))
-        return
-    upgrade(store)
-    click.echo(say("db-upgraded", before=before or say("db-none"), after=head()))
+    try:
+        before = database_version(store)
+        if before == head():
+            click.echo(say("db-current", after=before))
+            return
+        upgrade(store)
+        click.echo(say("db-upgraded", before=before or say("db-none"), after=head()))
+    finally:
+        store.close()
 
 
 @command.command("version")
@@ -46,5 +49,8 @@ def upgrade_command(ctx: click.Context) -> None:
 def version_command(ctx: click.Context) -> None:
     """Show the database's version and the one that is needed."""
     settings = settings_of(ctx)
-    store = open_store(settings.store_url, create=False, any_version=True)
-    click.echo(say("db-version", before=database_version(store) or say("db-none"), after=head()))
+    store = open_store(settings.store_url, busy_seconds=settings.store.busy_seconds, create=False, any_version=True)
+    try:
+        click.echo(say("db-version", before=database_version(store) or say("db-none"), after=head()))
+    finally:
+        store.close()

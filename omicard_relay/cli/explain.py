@@ -1,10 +1,14 @@
 """`explain`: why one mail did or did not arrive: every event of an address, a queue id or a Message-ID, with its reasons."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
 import click
 
 from omicard_relay.cli.context import open_configured_store, print_jsonl, settings_of
 from omicard_relay.cli.language import current_language, register, say
-from omicard_relay.mail import ListEntry, domain_of, one_line, printable
+from omicard_relay.mail import ListEntry, domain_of, one_line
 from omicard_relay.store import lists, reports
 from omicard_relay.store.engine import Tx
 from omicard_relay.tables.policies import Policies, load_policies
@@ -67,7 +71,7 @@ def command(ctx: click.Context, what: str, jsonl: bool) -> None:
     """Tell everything about WHAT: an address, a queue id, a Message-ID or a submission id."""
     settings = settings_of(ctx)
     store = open_configured_store(settings)
-    policies = load_policies()
+    policies = load_policies(Path(settings.policies_dir) if settings.policies_dir else None)
     with store.read() as tx:
         subjects = reports.find_subjects(tx, what)
         entries = lists.history(
@@ -78,7 +82,7 @@ def command(ctx: click.Context, what: str, jsonl: bool) -> None:
             click.echo(say("explain-none", what=one_line(what)), err=True)
             ctx.exit(1)
         if jsonl:
-            _jsonl(tx, subjects, entries)
+            _jsonl(tx, subjects, entries, past)
             return
         for subject in reversed(subjects):
             _show(tx, subject, policies)
@@ -91,7 +95,7 @@ def command(ctx: click.Context, what: str, jsonl: bool) -> None:
 
 
 def _show(tx: Tx, s: reports.Subject, policies: Policies) -> None:
-    click.echo(say("explain-mail", address=printable(s.address), state=s.state, since=s.since))
+    click.echo(say("explain-mail", address=one_line(s.address), state=s.state, since=s.since))
     click.echo(say("explain-from", sender=one_line(s.sender or "<>"), received=s.received))
     click.echo(
         say(
@@ -105,7 +109,8 @@ def _show(tx: Tx, s: reports.Subject, policies: Policies) -> None:
         click.echo(say("explain-dropped", step=s.drop_step, reason=one_line(s.detail or "")))
     for event in reports.timeline(tx, s):
         number = f"{event.number} " if event.number else ""
-        click.echo(say("explain-event", time=event.time, what=event.what, number=number, outcome=event.outcome))
+        outcome = one_line(event.outcome, 40)
+        click.echo(say("explain-event", time=event.time, what=event.what, number=number, outcome=outcome))
         if event.bounce_code is not None:
             code = policies.codes[event.bounce_code]
             click.echo(
@@ -128,15 +133,13 @@ def _show(tx: Tx, s: reports.Subject, policies: Policies) -> None:
 
 
 def _show_entry(entry: ListEntry) -> None:
-    from datetime import UTC, datetime
-
     over = entry.removed is not None or (entry.expires is not None and entry.expires <= datetime.now(UTC))
     click.echo(
         say(
             "explain-entry",
             list_name=entry.list_name,
             state=say("explain-over" if over else "explain-holds"),
-            value=printable(entry.value),
+            value=one_line(entry.value),
             scope=one_line(entry.scope),
             reason=one_line(entry.reason),
             source=one_line(entry.source),
@@ -145,7 +148,7 @@ def _show_entry(entry: ListEntry) -> None:
     )
 
 
-def _jsonl(tx: Tx, subjects: list[reports.Subject], entries: list[ListEntry]) -> None:
+def _jsonl(tx: Tx, subjects: list[reports.Subject], entries: list[ListEntry], past: list[Mapping[str, object]]) -> None:
     for s in subjects:
         head = {"recipient": s.address, "submission": s.submission_id, "queue_id": s.queue_id}
         print_jsonl(
@@ -198,4 +201,17 @@ def _jsonl(tx: Tx, subjects: list[reports.Subject], entries: list[ListEntry]) ->
             "removed": e.removed.isoformat() if e.removed else None,
         }
         for e in entries
+    )
+    print_jsonl(
+        {
+            "event": "other-mail",
+            "recipient": line["address"],
+            "queue_id": line["queue_id"],
+            "time": line["time"],
+            "outcome": line["outcome"],
+            "code": str(line["bounce_code"]) if line["bounce_code"] else None,
+            "rule": line["rule_id"],
+            "reply": line["reply"],
+        }
+        for line in past
     )

@@ -9,7 +9,7 @@ import click
 
 from omicard_relay.cli.context import open_configured_store, print_jsonl, print_table, settings_of
 from omicard_relay.cli.language import register, say
-from omicard_relay.cli.listfile import BadRow, check_value, read_rows, write_rows
+from omicard_relay.cli.listfile import BadRow, check_scope, check_value, read_rows, write_rows
 from omicard_relay.mail import ListEntry, ListName, RelayError, one_line
 from omicard_relay.store import lists
 
@@ -47,6 +47,8 @@ register(
         "col-list": ("list", "名單"),
         "col-value": ("value", "內容"),
         "col-scope": ("scope", "範圍"),
+        "col-code": ("code", "代碼"),
+        "col-what": ("what", "項目"),
         "col-reason": ("reason", "原因"),
         "col-source": ("source", "來源"),
         "col-until": ("until", "期限"),
@@ -77,7 +79,8 @@ def add(
     code: int | None,
 ) -> None:
     """Add values to a list, with one line for each."""
-    _check_scope(scope)
+    if (why := check_scope(scope)) is not None:
+        raise RelayError(f"{why}; nothing was changed.")
     for value in values:
         if (why := check_value(value)) is not None:
             raise RelayError(f"{why}; nothing was changed.")
@@ -99,7 +102,7 @@ def remove(ctx: click.Context, name: ListName, values: tuple[str, ...], note: st
     for value in values:
         with store.write() as tx:
             found = list(lists.entries(tx, name, now=now, value=value))
-            changes = [lists.remove_entry(tx, e.entry_id, who=_who(), now=now, note=note) for e in found]
+            changes = [lists.remove_entry(tx, e.entry_id, who=_who(), now=now, note=one_line(note)) for e in found]
         for change in changes:
             click.echo(say("list-removed", value=one_line(value), list_name=name, change=change))
         if not changes:
@@ -139,7 +142,7 @@ def import_file(ctx: click.Context, name: ListName, file: TextIO, reason: str) -
     store = open_configured_store(settings_of(ctx))
     added = known = bad = 0
     rows = read_rows(file)
-    source = f"import {getattr(file, 'name', '-')}"
+    source = one_line(f"import {getattr(file, 'name', '-')}")
     while chunk := [row for _, row in zip(range(_CHUNK), rows, strict=False)]:
         with store.write() as tx:
             for row in chunk:
@@ -150,7 +153,7 @@ def import_file(ctx: click.Context, name: ListName, file: TextIO, reason: str) -
                 entry = ListEntry(
                     list_name=name,
                     value=row.value,
-                    reason=row.reason or reason,
+                    reason=row.reason or one_line(reason),
                     source=source,
                     scope=row.scope,
                     bounce_code=row.bounce_code,
@@ -204,7 +207,7 @@ def undo(ctx: click.Context, change: int) -> None:
 @click.argument("values", nargs=-1, required=True)
 @click.option("--reason", required=True, help="Why; customer service will read it.")
 @click.option("--scope", default="all", help="all, sender:DOMAIN or campaign:NAME.")
-@click.option("--days", type=click.IntRange(1), help="Days until it ends by itself (else never).")
+@click.option("--days", type=click.IntRange(1, 36_500), help="Days until it ends by itself (else never).")
 @click.option("--code", type=click.IntRange(900, 939), help="Bounce code that the client is told.")
 @click.pass_context
 def _add(
@@ -280,7 +283,7 @@ def _entry(name: ListName, value: str, reason: str, scope: str, days: int | None
     return ListEntry(
         list_name=name,
         value=value,
-        reason=reason,
+        reason=one_line(reason),  # an argument may hold octets that are no text
         source="by hand",
         scope=scope,
         bounce_code=code,
@@ -288,12 +291,6 @@ def _entry(name: ListName, value: str, reason: str, scope: str, days: int | None
         expires=now + timedelta(days=days) if days else None,
         created_by=_who(),
     )
-
-
-def _check_scope(scope: str) -> None:
-    kind, _, name = scope.partition(":")
-    if scope != "all" and not (kind in ("sender", "campaign") and name):
-        raise RelayError(f"`{one_line(scope)}` is no scope; write all, sender:DOMAIN or campaign:NAME.")
 
 
 def _who() -> str:

@@ -1,6 +1,7 @@
 """`report`: how it stands, by recipient: dropped, delivered, resting, returned by code, and what came back later."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import click
 
@@ -27,6 +28,9 @@ register(
         "col-code": ("code", "代碼"),
         "col-what": ("what", "項目"),
         "col-cause": ("cause", "原因"),
+        "col-recipient": ("recipient", "收件人"),
+        "col-state": ("state", "狀態"),
+        "col-number": ("n", "次數"),
         "col-name": ("name", "名稱"),
         "report-more": ("more: omicard-relay explain ADDRESS", "更多：omicard-relay explain 信箱"),
     }
@@ -37,7 +41,7 @@ _CODES = ("returned", "resting", "refused", "later")
 
 @click.command("report", short_help="How it stands, by recipient.")
 @click.option("--campaign", help="Only this campaign.")
-@click.option("--days", type=click.IntRange(1), help="Only mail of the last so many days.")
+@click.option("--days", type=click.IntRange(1, 36_500), help="Only mail of the last so many days.")
 @click.option("--jsonl", is_flag=True, help="One object a line, for programs.")
 @click.option("--recipients", is_flag=True, help="List every recipient with its fate instead of figures.")
 @click.pass_context
@@ -48,7 +52,7 @@ def command(ctx: click.Context, campaign: str | None, days: int | None, jsonl: b
     since = datetime.now(UTC) - timedelta(days=days) if days else None
     with store.read() as tx:
         if recipients:
-            _print_fates(reports.fates(tx, campaign=campaign), jsonl)
+            _print_fates(reports.fates(tx, campaign=campaign, since=since), jsonl)
             return
         counts = reports.summary(tx, campaign=campaign, since=since)
         counters = bounces.counters(tx)
@@ -57,10 +61,10 @@ def command(ctx: click.Context, campaign: str | None, days: int | None, jsonl: b
         print_jsonl({"section": c.section, "key": c.key, "count": c.count} for c in counts)
         print_jsonl({"section": "counter", "key": name, "count": value} for name, value in counters.items())
         return
-    if not counts:
+    if not counts and not counters:
         click.echo(say("report-none"))
         return
-    codes = load_policies().codes
+    codes = load_policies(Path(settings.policies_dir) if settings.policies_dir else None).codes
     for section in ("state", "dropped", *_CODES):
         rows = [c for c in counts if c.section == section]
         if not rows:
@@ -78,7 +82,7 @@ def command(ctx: click.Context, campaign: str | None, days: int | None, jsonl: b
         print_table([say("col-name"), say("col-count")], campaigns, title=say("report-campaigns"))
         click.echo()
     if campaign is None and counters:
-        print_table([say("col-what"), "n"], list(counters.items()), title=say("report-counters"))
+        print_table([say("col-what"), say("col-number")], list(counters.items()), title=say("report-counters"))
     click.echo(say("report-more"))
 
 
@@ -102,7 +106,7 @@ def _print_fates(subjects: list[reports.Subject], jsonl: bool) -> None:
             for s in subjects
         )
         return
-    columns = [say("col-what"), "state", say("col-code"), say("col-cause")]
+    columns = [say("col-recipient"), say("col-state"), say("col-code"), say("col-cause")]
     print_table(
         columns,
         ([s.address, s.state, s.bounce_code or s.drop_step, one_line(s.detail or "", 100)] for s in subjects),

@@ -5,6 +5,7 @@ Loading late keeps `bounce ingest` light: Postfix starts it once for every bounc
 
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import click
 
 from omicard_relay import __version__
 from omicard_relay.cli.language import choose_language, say
+from omicard_relay.mail.clean import printable
 from omicard_relay.mail.errors import RelayError
 
 __all__ = ["main", "root"]
@@ -61,14 +63,38 @@ def root(ctx: click.Context, config: Path | None, lang: str | None) -> None:
     choose_language(lang)
 
 
+#: EX_TEMPFAIL of sysexits.h: Postfix's pipe(8) keeps the mail and tries again.
+_TRY_AGAIN = 75
+
+
 def main(arguments: list[str] | None = None) -> Any:
-    """Run one command line. Exit 0 done, 1 a clear failure, 2 usage; 75 is up to the commands that Postfix calls."""
+    """Run one command line. Exit 0 done, 1 a clear failure, 2 usage; for `bounce ingest`, which Postfix calls, 0 or 75."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if _is_pipe(words):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: os._exit(_TRY_AGAIN))
     try:
-        root.main(args=arguments, prog_name="omicard-relay", standalone_mode=True)
+        _run(words)
+    except BaseException as error:
+        # Whatever it is, a wrong option and a missing configuration among them: any other status would lose the mail.
+        if _is_pipe(words) and not (isinstance(error, SystemExit) and error.code in (0, None)):
+            os._exit(_TRY_AGAIN)
+        raise
+
+
+def _run(words: list[str]) -> None:
+    try:
+        root.main(args=words, prog_name="omicard-relay", standalone_mode=True)
     except RelayError as error:
-        click.echo(say("error", message=str(error)), err=True)
+        click.echo(say("error", message=printable(str(error))), err=True)
         sys.exit(1)
     except BrokenPipeError:
         # The reader of a pipe (head, less) went away: nothing to say, and nobody to say it to.
         sys.stderr.close()
         sys.exit(0)
+
+
+def _is_pipe(words: list[str]) -> bool:
+    """Whether Postfix is the caller: `bounce ingest`, whatever options stand before, between and behind, even wrong ones."""
+    commands = [word for word in words if word in COMMANDS or word == "ingest"]
+    return commands[:2] == ["bounce", "ingest"]

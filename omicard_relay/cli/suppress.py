@@ -36,7 +36,7 @@ def command() -> None:
 @click.option("--code", type=click.IntRange(900, 939), default=902, show_default=True, help="The cause.")
 @click.option("--reason", required=True, help="Why; customer service will read it.")
 @click.option("--scope", default="all", help="all, sender:DOMAIN or campaign:NAME.")
-@click.option("--days", type=click.IntRange(1), help="Days until it ends by itself (else never).")
+@click.option("--days", type=click.IntRange(1, 36_500), help="Days until it ends by itself (else never).")
 @click.pass_context
 def _add(ctx: click.Context, addresses: tuple[str, ...], code: int, reason: str, scope: str, days: int | None) -> None:
     """Hold mail to these addresses back."""
@@ -98,7 +98,7 @@ def _why(ctx: click.Context, address: str) -> None:
             say(
                 "why-entry",
                 value=one_line(entry.value),
-                code=entry.bounce_code,
+                code=entry.bounce_code or "-",
                 created=entry.created,
                 until=f"{entry.expires:%Y-%m-%d}" if entry.expires else say("why-never"),
                 reason=one_line(entry.reason),

@@ -31,6 +31,7 @@ _PAIR = re.compile(rf"\b({_REPLY_CODE})[ -]#?({_STATUS})")
 _QUOTED_CODE = re.compile(r"(?:[:;'\"\[(<]|\berror)\s?((?:4[2-5]|5[0-7])\d)[ -]+(?=[^\d\s])")
 # `550 550 5.1.1 …`: a relay puts its own copy of the code in front.
 _TWICE = re.compile(r"^([245]\d\d)[ -]\1(?=[ -])")
+_AFTER_GREETING = re.compile(r"(?<=\s)(?:4[2-5]|5[0-7])\d[ -](?=\S)")
 _ESCAPED_BREAK = re.compile(r"(?:\\r)?\\n")
 _NUL = str.maketrans({"\x00": " "})
 
@@ -62,6 +63,12 @@ def _codes(peeled: Peeled) -> tuple[int | None, str | None, str]:
     code: str | None = None
     status: str | None = None
     start = _AT_START.match(inner)
+    if start and start.group(1)[0] == "2":
+        # `220-mx1 421 4.2.1 …`: a greeting, and then the refusal.
+        refusal = _AFTER_GREETING.search(inner, start.end())
+        inner, start = (
+            (inner[refusal.start() :], _AT_START.match(inner[refusal.start() :])) if refusal else (inner, start)
+        )
     if start:
         code, status = start.group(1), start.group(2)
         inner = _fold_lines(inner, start)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from omicard_relay.mail.reply import Stage
+from omicard_relay.mail.stagewords import stage_of
 
 __all__ = ["MAX_LAYERS", "Peeled", "peel"]
 
@@ -43,31 +44,9 @@ def peel(line: str) -> Peeled:
     return peeled
 
 
-# --- stages -----------------------------------------------------------------------------------------------------------
-
-_STAGE_WORDS: tuple[tuple[re.Pattern[str], Stage], ...] = tuple(
-    (re.compile(words, re.IGNORECASE), stage)
-    for words, stage in (
-        (r"sender was rejected", Stage.MAIL),
-        (r"does not like recipient", Stage.RCPT),
-        (r"end[ _]of[ _]data|message body|terminating dot", Stage.END_OF_DATA),
-        (r"rcpt", Stage.RCPT),
-        (r"mail from|mail_from|^mail\b", Stage.MAIL),
-        (r"starttls|tls", Stage.STARTTLS),
-        (r"[eh]{2}lo|lhlo|helo", Stage.HELO),
-        (r"auth", Stage.AUTH),
-        (r"data", Stage.DATA),
-        (r"greeting|initial connection|\bconnect(?:ion|ing)?\b|banner|handshake", Stage.CONNECT),
-        (r"quit", Stage.QUIT),
-    )
-)
-
-
-def _stage_of(words: str) -> Stage:
-    return next((stage for pattern, stage in _STAGE_WORDS if pattern.search(words)), Stage.UNKNOWN)
-
-
-def _inner(peeled: Peeled, text: str, stage: Stage = Stage.UNKNOWN, host: str | None = None, ip: str | None = None) -> Peeled:
+def _inner(
+    peeled: Peeled, text: str, stage: Stage = Stage.UNKNOWN, host: str | None = None, ip: str | None = None
+) -> Peeled:
     """The next layer: what an inner layer tells wins over what an outer one told."""
     return replace(
         peeled,
@@ -78,10 +57,10 @@ def _inner(peeled: Peeled, text: str, stage: Stage = Stage.UNKNOWN, host: str | 
     )
 
 
-# --- layers -----------------------------------------------------------------------------------------------------------
-
 # RFC 3464 §2.3.6: `smtp; 550 …`, `X-Postfix; …`. A few systems write the type twice.
-_TYPE = re.compile(r"(?:diagnostic-code: ?)?(?:smtp|lmtp|esmtp|dns|unknown|rfc822|x-[a-z0-9-]{1,30}) ?; ?", re.IGNORECASE)
+_TYPE = re.compile(
+    r"(?:diagnostic-code: ?)?(?:smtp|lmtp|esmtp|dns|unknown|rfc822|x-[a-z0-9-]{1,30}) ?; ?", re.IGNORECASE
+)
 _OWN_ANSWER = re.compile(r"\[9[0-3]\d\] (?=\S)")
 _INTERNAL = re.compile(r"^(.{0,60}?)\[internal\] ?", re.IGNORECASE)
 _SUSPENDED = re.compile(r"delivery temporarily suspended: ", re.IGNORECASE)
@@ -101,27 +80,34 @@ _REPLY_TO = re.compile(
     r"(end of data|[A-Z]{4,8}(?:[ _](?:FROM|TO|SEND|HELO))?)(?: command)?[)\]]\s*$",
     re.IGNORECASE,
 )
-_REPLY_TO_START = re.compile(r"(?:in reply to|in response to|error following|step:|\[(?:rcpt_to|mail_from|data|helo|ehlo))", re.I)
+_REPLY_TO_START = re.compile(
+    r"(?:in reply to|in response to|error following|step:|\[(?:rcpt_to|mail_from|data|helo|ehlo))", re.I
+)
 
 
 def _reply_to(peeled: Peeled) -> Peeled | None:
     """Postfix: `… (in reply to RCPT TO command)`; others: `[RCPT_TO]`."""
     tail = peeled.text[-60:]
-    found = _REPLY_TO.search(tail)
+    found = _REPLY_TO.search(tail) if tail.endswith((")", "]")) else None
     if not found or not _REPLY_TO_START.search(found.group()):
         return None
-    return _inner(peeled, peeled.text[: len(peeled.text) - len(tail) + found.start()], _stage_of(found.group(1)))
+    return _inner(peeled, peeled.text[: len(peeled.text) - len(tail) + found.start()], stage_of(found.group(1)))
 
 
 _HOST = r"([^\s\[\]:,;()<>]{1,255})"
 _ADDRESS = r"\[([0-9A-Fa-f.:]{2,45})\]"
 _POSTFIX = re.compile(
-    rf"\b(?:host|server) {_HOST} ?{_ADDRESS}(?::\d{{1,5}})? (?:said|says|responded|refused to talk to me): ", re.IGNORECASE
+    rf"\b(?:host|server) {_HOST} ?{_ADDRESS}(?::\d{{1,5}})? (?:said|says|responded|refused to talk to me): ",
+    re.IGNORECASE,
 )
 _HOST_SAYS = re.compile(rf"\bhost {_HOST} (?:said|says): ", re.IGNORECASE)
 
 
 def _postfix(peeled: Peeled) -> Peeled | None:
+    if ": " not in peeled.text or not any(
+        hint in peeled.text for hint in (" said", " says", "talk to me", "responded")
+    ):
+        return None
     found = _POSTFIX.search(peeled.text)
     if found:
         stage = Stage.CONNECT if "talk to me" in found.group().lower() else Stage.UNKNOWN
@@ -131,7 +117,8 @@ def _postfix(peeled: Peeled) -> Peeled | None:
 
 
 _POSTFIX_PATH = re.compile(
-    rf"(?:lost connection with|conversation with|connect to) {_HOST}{_ADDRESS}(?::\d{{1,5}})?(?: timed out)?(?: while ([a-z A-Z-]{{3,60}}))?"
+    rf"(?:lost connection with|conversation with|connect to) {_HOST}{_ADDRESS}(?::\d{{1,5}})?"
+    r"(?: timed out)?(?: while ([a-z A-Z-]{3,60}))?"
 )
 
 
@@ -140,7 +127,7 @@ def _postfix_path(peeled: Peeled) -> Peeled | None:
     found = _POSTFIX_PATH.match(peeled.text)
     if not found or peeled.host:
         return None
-    stage = Stage.CONNECT if found.group().startswith("connect to") else _stage_of(found.group(3) or "")
+    stage = Stage.CONNECT if found.group().startswith("connect to") else stage_of(found.group(3) or "")
     return _inner(peeled, peeled.text, stage, found.group(1), found.group(2))
 
 
@@ -155,15 +142,15 @@ _EXIM_HOST = re.compile(rf"host {_HOST} {_ADDRESS}(?::\d{{1,5}})?:? ?", re.IGNOR
 
 def _exim(peeled: Peeled) -> Peeled | None:
     """`SMTP error from remote mail server after RCPT TO:<…>: host H [IP]: 550 …`, or the host first."""
-    found = _EXIM.search(peeled.text)
+    found = _EXIM.search(peeled.text) if " error from remote " in peeled.text else None
     if not found:
         return None
     before, rest = peeled.text[: found.start()], peeled.text[found.end() :]
     host = _EXIM_HOST.match(rest)
     if host:
-        return _inner(peeled, rest[host.end() :], _stage_of(found.group(1)), host.group(1), host.group(2))
+        return _inner(peeled, rest[host.end() :], stage_of(found.group(1)), host.group(1), host.group(2))
     host = _EXIM_HOST.search(before[-400:])
-    return _inner(peeled, rest, _stage_of(found.group(1)), *(host.groups() if host else (None, None)))
+    return _inner(peeled, rest, stage_of(found.group(1)), *(host.groups() if host else (None, None)))
 
 
 _TRANSCRIPT = re.compile(r"(<<<|>>>) ?")
@@ -180,7 +167,7 @@ def _sendmail(peeled: Peeled) -> Peeled | None:
     stage, answers = Stage.UNKNOWN, []
     for mark, piece in zip(pieces[1::2], pieces[2::2], strict=False):
         if mark == ">>>":
-            stage = _stage_of(piece[:40]) if piece.strip() != "." else Stage.END_OF_DATA
+            stage = stage_of(piece[:40]) if piece.strip() != "." else Stage.END_OF_DATA
         elif _REFUSAL.match(piece):
             answers.append((piece, stage))
     chosen = next((answer for answer in answers if not answer[0].startswith("503")), answers[0] if answers else None)
@@ -216,27 +203,34 @@ def _exchange(peeled: Peeled) -> Peeled | None:
 _MARKS = re.compile(
     r"(?:last transfail: ?|last error(?: was)?: ?|remote[ _]host[ _]said: ?"
     r"|remote server (?:returned|said|responded|answered)(?: with)?:? ?(?:message)?:? ?(?=['\"<\[(]?\s?[#245])"
-    r"|(?:response|error|reply|answer)(?: (?:that|from|of|the|other|remote|receiving|recipient|mail|server|host|returned|gave)){0,7} was: ?"
-    r"|(?:server|host) (?:responded|replied)(?: with)?: ?|responded as follows: ?|following (?:error|response)(?: message)?: ?"
-    r"|\(reason: ?|smtp error \(state \d{1,3}\): ?|error_code ?: ?(?=[245]\d\d)|reported error: ?|remote server message is:? ?)",
+    r"|remote server returned [^>]{0,80}-> ?(?=[245]\d\d)|\bLED= ?(?=[245]\d\d)"
+    r"|(?:response|error|reply|answer)"
+    r"(?: (?:that|from|of|the|other|remote|receiving|recipient|mail|server|host|returned|gave)){0,7} was: ?"
+    r"|(?:server|host) (?:responded|replied)(?: with)?: ?|responded as follows: ?"
+    r"|following (?:error|response)(?: message)?: ?|\(reason: ?|smtp error \(state \d{1,3}\): ?"
+    r"|error_code ?: ?(?=[245]\d\d)|reported error: ?|remote server message is:? ?)",
     re.IGNORECASE,
+)
+# One of these stands in each of the marks; asking for them first is ten times as fast as the expression.
+_MARK_HINT = re.compile(
+    r"transfail|last error|host[ _]said|remote server| was:|responded|replied|following [er]|\((?:reason:|state )|error_code"
+    r"|reported error|led="
 )
 _CLOSERS = {"'": "'", '"': '"', "<": ">", "[": "]", "(": ")"}
 
 
 def _marks(peeled: Peeled) -> Peeled | None:
-    last = None
-    for last in _MARKS.finditer(peeled.text):
-        pass
-    if last is None:
+    found = list(_MARKS.finditer(peeled.text)) if _MARK_HINT.search(peeled.text.lower()) else []
+    if not found:
         return None
+    last = found[-1]
     rest = peeled.text[last.end() :].strip()
     closer = ")" if last.group().startswith(("(", "last transfail")) else ""
     if rest[:1] in _CLOSERS and not closer:
         closer, rest = _CLOSERS[rest[0]], rest[1:]
     if closer and closer in rest[4:]:
         rest = rest[: rest.rindex(closer)]
-    return _inner(peeled, rest, _stage_of(peeled.text[max(0, last.start() - 60) : last.start()]))
+    return _inner(peeled, rest, stage_of(peeled.text[max(0, last.start() - 60) : last.start()]))
 
 
 _IRONPORT = re.compile(r"([245])\.\d\.\d - [A-Za-z ]{3,40} (?=\1\d\d-')(\d{3})-'")

@@ -2,16 +2,14 @@
 
 A batch of lines, their verdicts and the new place are one transaction: a kill at any point neither loses nor doubles a
 line. A store that is locked or gone is tried again; the log waits on the disk meanwhile. Nothing here can hold Postfix up.
+Not here: reading files (logreader.py), and the loop around it (follow_service.py).
 """
 
-import asyncio
 import hashlib
 import logging
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from pathlib import Path
 
 from omicard_relay.classify import Judge
 from omicard_relay.mail import (
@@ -26,16 +24,17 @@ from omicard_relay.mail import (
     Trust,
     Verdict,
     domain_of,
+    one_line,
 )
-from omicard_relay.services.logreader import LogReader
 from omicard_relay.services.suppression import consider
 from omicard_relay.steering import decide
 from omicard_relay.store import attempts
 from omicard_relay.store.attempts import Place
+from omicard_relay.store.bounces import count
 from omicard_relay.store.engine import Store, Tx
-from omicard_relay.tables.policies import Policies, load_policies
+from omicard_relay.tables.policies import Policies
 from omicard_relay.tables.settings import Settings
-from omicard_relay.tables.suppress import SuppressRule, load_suppress
+from omicard_relay.tables.suppress import SuppressRule
 from omicard_relay.wire.logevents import (
     BounceNotice,
     Client,
@@ -49,20 +48,14 @@ from omicard_relay.wire.logevents import (
 )
 from omicard_relay.wire.loglines import parse_line
 
-__all__ = ["Follower", "serve_follow"]
+__all__ = ["Follower"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at an idle log: far below a person's patience, cheap enough to do for ever.
-_LOOK_SECONDS = 0.2
-#: Seconds after which an idle place is written again: the relay reads from it that the log is being watched.
-_TOUCH_SECONDS = 5.0
-#: Seconds before a store that failed is tried again; doubles up to the second figure.
-_AGAIN_SECONDS = (0.5, 15.0)
-
-
 #: Expiry without a stated remote cause (docs/bounce-codes.md); "unknown" and "delayed" state none.
 _EXPIRED, _EXPIRED_RULE, _NO_CAUSE = 931, "queue-lifetime", frozenset({900, 928})
+#: Outcomes after which Postfix has given a recipient up.
+_GIVEN_UP = (Outcome.BOUNCED, Outcome.EXPIRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +90,28 @@ class Follower:
             for one in judged:
                 self._record(tx, one, now)
             if place is not None:
-                attempts.move_place(tx, place, now=now)
+                attempts.move_place(tx, place)
         return len(judged)
+
+    def take_singly(self, lines: list[bytes], place: Place | None, *, now: datetime) -> int:
+        """The same after `take` has failed by a fault of our own: a line that fails is named, counted and left out, for one
+        line must not hold up all that come behind it. Gives how many failed. Raises StoreError as `take` does.
+        """
+        failed = 0
+        for line in lines:
+            try:
+                self.take([line], None, now=now)
+            except StoreError:
+                raise
+            except Exception:
+                failed += 1
+                log.exception("event=follow-bug line=%s", one_line(line.decode("utf-8", "backslashreplace"), 2000))
+        with self._store.write() as tx:
+            if failed:
+                count(tx, "follow.failed-lines", failed)
+            if place is not None:
+                attempts.move_place(tx, place)
+        return failed
 
     def _judged(self, event: LogEvent) -> _Judged:
         if not isinstance(event, Delivery | Rejected):
@@ -138,12 +151,12 @@ class Follower:
         match one.event:
             case Delivery(attempt=line) | Rejected(attempt=line):
                 recorded = attempts.record_attempt(tx, line, one.verdict, one.decision, is_hop=one.is_hop)
-                if recorded.is_new and recorded.recipient_id is not None and line.outcome is Outcome.BOUNCED:
-                    self._consider(tx, line, one.verdict, now)
+                if recorded.is_new and recorded.recipient_id is not None and line.outcome in _GIVEN_UP:
+                    self._consider(tx, recorded.address, line, one.verdict, now)
             case Expired() as event:
                 self._record_expired(tx, event, now)
             case QueueActive() as event:
-                attempts.record_active(tx, event.queue_id, time=event.time, sender=event.sender)
+                attempts.record_active(tx, event.queue_id, time=event.time, sender=event.sender, nrcpt=event.nrcpt)
             case Client() as event:
                 attempts.record_queue(tx, event.queue_id, time=event.time, orig_queue_id=event.orig_queue_id)
             case MessageId() as event:
@@ -180,77 +193,13 @@ class Follower:
                 line_digest=hashlib.sha256(named.encode()).hexdigest(),
             )
             attempts.record_expired(tx, waiting.recipient_id, line, verdict, decision)
-            self._consider(tx, line, verdict, now)
+            self._consider(tx, waiting.address, line, verdict, now)
 
-    def _consider(self, tx: Tx, line: Attempt, verdict: Verdict | None, now: datetime) -> None:
-        consider(tx, line.recipient, verdict, self._suppress, source=f"log {line.queue_id}", now=now)
-
-
-async def serve_follow(settings: Settings, store: Store, stop: asyncio.Event) -> None:
-    """Follow the configured logs until `stop` is set; `-` is standard input, and ends with it."""
-    site = Path(settings.policies_dir) if settings.policies_dir else None
-    follower = Follower(settings, store, load_policies(site), load_suppress(site))
-    log.info("event=follow-start files=%s", ",".join(settings.follow.files))
-    async with asyncio.TaskGroup() as tasks:
-        for name in settings.follow.files:
-            follow = _follow_input(follower, stop) if name == "-" else _follow_file(follower, store, Path(name), stop)
-            tasks.create_task(follow)
-
-
-async def _follow_file(follower: Follower, store: Store, path: Path, stop: asyncio.Event) -> None:
-    place = await asyncio.to_thread(_find_place, store, path)
-    reader = LogReader(path, place)
-    if not path.exists():
-        log.warning("event=log-missing path=%s note=waiting-for-it", path)
-    idle = 0.0
-    while not stop.is_set():
-        lines = await asyncio.to_thread(reader.read_lines)
-        if lines or idle >= _TOUCH_SECONDS:
-            await _take_surely(follower, lines, reader.place, stop)
-            idle = 0.0
-        if not lines:
-            idle += _LOOK_SECONDS
-            await _rest(stop, _LOOK_SECONDS)
-    reader.close()
-
-
-async def _follow_input(follower: Follower, stop: asyncio.Event) -> None:
-    """Standard input, for journald; it has no place, but each line is known by its digest."""
-    while not stop.is_set():
-        line = await asyncio.to_thread(sys.stdin.buffer.readline)
-        if not line:
-            log.info("event=input-ended")
-            return
-        await _take_surely(follower, [line.rstrip(b"\r\n")], None, stop)
-
-
-async def _take_surely(follower: Follower, lines: list[bytes], place: Place | None, stop: asyncio.Event) -> None:
-    """Store a batch, however long the store takes to come back; only a stop gives up, and then nothing has moved."""
-    again, most = _AGAIN_SECONDS
-    while True:
-        try:
-            await asyncio.to_thread(follower.take, lines, place, now=datetime.now(UTC))
-            return
-        except StoreError as error:
-            log.error("event=follow-store-failed lines=%d again_seconds=%.1f error=%r", len(lines), again, str(error))
-        if stop.is_set():
-            return
-        await _rest(stop, again)
-        again = min(again * 2, most)
+    def _consider(self, tx: Tx, address: str, line: Attempt, verdict: Verdict | None, now: datetime) -> None:
+        source = f"log {line.queue_id}"
+        consider(tx, address, verdict, self._suppress, source=source, happened=line.time, now=now)
 
 
 def _local_zone() -> tzinfo:
     """Traditional time stamps are in the machine's own zone."""
     return datetime.now().astimezone().tzinfo or UTC
-
-
-def _find_place(store: Store, path: Path) -> Place | None:
-    with store.read() as tx:
-        return attempts.find_place(tx, str(path))
-
-
-async def _rest(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return

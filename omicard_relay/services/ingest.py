@@ -7,14 +7,14 @@ Trust (invariant 3): only a signed reverse-path that verifies, and is young enou
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from omicard_relay.bounce import read_mail
 from omicard_relay.classify import Judge
-from omicard_relay.mail import Decision, Evidence, MailKind, Trust, Verdict, one_line
+from omicard_relay.mail import Decision, Evidence, MailKind, Trust, Verdict, address_key, one_line, printable
 from omicard_relay.services.keyfiles import load_return_path
 from omicard_relay.services.suppression import consider
 from omicard_relay.signing.return_path import ReturnPathSigner, TokenReading
@@ -43,6 +43,8 @@ class Ingester:
         suppress: Mapping[int, SuppressRule],
         signer: ReturnPathSigner | None,
         size_limit: int,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
         self._policies = policies
@@ -50,13 +52,14 @@ class Ingester:
         self._suppress = suppress
         self._signer = signer
         self.size_limit = size_limit
+        self._clock = clock
 
     def take(self, raw: bytes, *, sender: str, recipient: str, cut: bool = False) -> MailKind:
         """Store one mail for one envelope recipient; gives its kind. Raises StoreError when it could not be stored.
 
         `cut` says that the mail was longer than `size_limit` and only its start is here.
         """
-        now = datetime.now(UTC)
+        now = self._clock()
         if len(raw) > self.size_limit:
             raw, cut = raw[: self.size_limit], True
         reading = read_mail(raw)
@@ -67,8 +70,9 @@ class Ingester:
             raw=raw,
             size=len(raw),
             kind=reading.kind,
-            sender=sender,
-            envelope_recipient=recipient,
+            # An argument or an SMTP command may hold octets that are no text, which a database refuses.
+            sender=printable(sender),
+            envelope_recipient=printable(recipient),
             message_id=reading.message_id,
             trust=trust,
             trust_reason=_trust_reason(token),
@@ -105,7 +109,7 @@ class Ingester:
     ) -> None:
         bounces.count(tx, f"bounce.{mail.kind}")
         if mail.trust is not Trust.PROVEN:
-            bounces.count(tx, "bounce.forged" if token is not None and token.nonce else "bounce.unproven")
+            bounces.count(tx, _unproven(token))
         only_one = len(judged) == 1
         for number, (evidence, verdict, decision) in enumerate(judged):
             owner = bounces.find_owner(tx, evidence, mail.envelope_recipient)
@@ -133,7 +137,8 @@ class Ingester:
             if owner is None or trust is not Trust.PROVEN or (evidence.dsn_action or "") in _NO_FAILURE:
                 continue
             if not bounces.is_echo(tx, evidence, owner):
-                consider(tx, owner.address, verdict, self._suppress, source=f"bounce {digest[:16]}", now=now)
+                source = f"bounce {digest[:16]}"
+                consider(tx, owner.address, verdict, self._suppress, source=source, happened=now, now=now)
 
     def _names(self, token: TokenReading | None, owner: bounces.Owner) -> bool:
         """Whether the token was made for this very recipient."""
@@ -149,14 +154,21 @@ def make_ingester(settings: Settings, store: Store) -> Ingester:
 
 
 def _speaks_of(evidence: Evidence, owner: bounces.Owner) -> bool:
-    named = {address.casefold() for address in (evidence.recipient, evidence.original_recipient)}
-    return owner.address.casefold() in named
+    named = {address_key(address) for address in (evidence.recipient, evidence.original_recipient)}
+    return address_key(owner.address) in named
 
 
 def _trust_reason(token: TokenReading | None) -> str:
     if token is None:
         return "signed reverse-paths are off"
     return "the signed reverse-path verifies" if token.valid else token.reason
+
+
+def _unproven(token: TokenReading | None) -> str:
+    """The counter of a mail that proves nothing: no token at all, one of ours that is too old, or an invented one."""
+    if token is None or token.nonce is None:
+        return "bounce.unproven"
+    return "bounce.too-old" if token.reason.startswith("older") else "bounce.forged"
 
 
 def _day(now: datetime) -> int:

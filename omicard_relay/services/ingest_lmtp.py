@@ -7,6 +7,8 @@ bounce.
 
 import asyncio
 import logging
+from collections import defaultdict
+from typing import ClassVar
 
 from aiosmtpd.lmtp import LMTP
 
@@ -34,6 +36,8 @@ class _Server(LMTP):
 
     #: Octets read at once; a longer line comes in pieces.
     line_length_limit = 65_536
+    #: aiosmtpd's 512 would answer 500 to the address that somebody made too long, and so return the mail.
+    command_size_limits: ClassVar[dict[str, int]] = defaultdict(lambda: 65_536)
     ingester: Ingester
 
     async def smtp_MAIL(self, arg: str | None) -> None:
@@ -72,16 +76,16 @@ class _Server(LMTP):
             try:
                 piece = await self._reader.readuntil(b"\r\n")
             except asyncio.LimitOverrunError as error:
+                # The separator, or a half of it, stays unread: no line end is ever missed.
                 piece = await self._reader.readexactly(max(error.consumed, 1))
             if at_line_start and piece == b".\r\n":
                 return bytes(kept), cut
             if at_line_start and piece.startswith(b"."):
                 piece = piece[1:]
             at_line_start = piece.endswith(b"\r\n")
-            if len(kept) + len(piece) > limit:
-                cut = True
-            else:
-                kept += piece
+            room = limit - len(kept)
+            kept += piece[:room]
+            cut = cut or len(piece) > room
 
     async def _take(self, raw: bytes, sender: str, recipient: str, cut: bool) -> str:
         try:
@@ -109,7 +113,15 @@ async def serve_lmtp(ingester: Ingester, host: str, port: int, stop: asyncio.Eve
     loop = asyncio.get_running_loop()
 
     def make() -> _Server:
-        server = _Server(_Handler(), enable_SMTPUTF8=True, hostname="omicard-relay", ident="bounce ingest", loop=loop)
+        # No SIZE is offered: Postfix would return what is larger instead of bringing it.
+        server = _Server(
+            _Handler(),
+            data_size_limit=None,
+            enable_SMTPUTF8=True,
+            hostname="omicard-relay",
+            ident="bounce ingest",
+            loop=loop,
+        )
         server.ingester = ingester
         return server
 

@@ -2,12 +2,12 @@
 
 import asyncio
 
-from omicard_relay.services.ingest import make_ingester
+from omicard_relay.services.ingest import Ingester, make_ingester
 from omicard_relay.services.ingest_lmtp import serve_lmtp
 from omicard_relay.services.ingest_socket import serve_socket
 from omicard_relay.services.ports import port_error
 from omicard_relay.store.engine import Store
-from omicard_relay.tables.settings import Settings
+from omicard_relay.tables.settings import IngestSettings, Settings
 
 __all__ = ["serve_ingest"]
 
@@ -16,13 +16,14 @@ async def serve_ingest(settings: Settings, store: Store, stop: asyncio.Event) ->
     """Take bounces until `stop` is set. Raises RelayError when a port, the socket, a key or a table is wrong."""
     ingester = make_ingester(settings, store)
     own = settings.ingest
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_lmtp(ingester, own, stop))
+        if own.socket:
+            tasks.create_task(serve_socket(ingester, settings.data_path(own.socket), stop))
+
+
+async def _lmtp(ingester: Ingester, own: IngestSettings, stop: asyncio.Event) -> None:
     try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(serve_lmtp(ingester, own.host, own.port, stop))
-            if own.socket:
-                tasks.create_task(serve_socket(ingester, settings.data_path(own.socket), stop))
-    except* OSError as group:
-        first = group.exceptions[0]
-        raise port_error(
-            first if isinstance(first, OSError) else OSError(), own.host, own.port, "ingest.port"
-        ) from None
+        await serve_lmtp(ingester, own.host, own.port, stop)
+    except OSError as error:
+        raise port_error(error, own.host, own.port, "ingest.port") from None

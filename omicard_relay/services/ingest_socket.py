@@ -23,11 +23,12 @@ log = logging.getLogger(__name__)
 _CLIENT_SECONDS = 30
 #: Mails that are being read at once: bounds memory at this times the size limit.
 _AT_ONCE = 8
+#: Seconds that a living service has to answer a knock at its socket.
+_PROBE_SECONDS = 2.0
 
 
 async def serve_socket(ingester: Ingester, path: Path, stop: asyncio.Event) -> None:
     """Take mails at the socket until `stop` is set. Raises RelayError when the socket cannot be made."""
-    _clear(path)
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -36,17 +37,19 @@ async def serve_socket(ingester: Ingester, path: Path, stop: asyncio.Event) -> N
         try:
             writer.write(encode(answer))
             await writer.drain()
-            writer.close()
         except ConnectionError:
             return  # the client gave up: Postfix will bring the mail again
+        finally:
+            writer.close()
 
     try:
+        _clear(path)
         server = await asyncio.start_unix_server(client, str(path), limit=1 << 20)
         # The pipe runs as the service's own user (postfix/bounce-pipe), so that it can also store by itself.
         path.chmod(0o660)
     except OSError as error:
         raise RelayError(
-            f"{path}: the socket cannot be made ({error.strerror}); set `ingest.socket` or mend the folder."
+            f"{path}: the socket cannot be made ({error.strerror or error}); set `ingest.socket` or mend the folder."
         ) from None
     log.info("event=ingest-socket path=%s", path)
     try:
@@ -64,9 +67,9 @@ async def _answer(ingester: Ingester, reader: asyncio.StreamReader) -> bytes:
             ingester.take, raw, sender=sender.decode(errors="replace"), recipient=recipient.decode(errors="replace")
         )
         return b"OK"
-    except (StoreError, WireError, TimeoutError, EOFError) as error:
-        log.error("event=ingest-failed error=%r", str(error))
-        return f"not stored: {error}".encode()
+    except (StoreError, WireError, TimeoutError, EOFError, ConnectionError) as error:
+        log.error("event=ingest-failed error=%r", str(error) or type(error).__name__)
+        return f"not stored: {error or type(error).__name__}".encode()
     except Exception:
         # Our own fault must not lose a bounce: the client ends with 75, and Postfix tries again.
         log.exception("event=ingest-bug")
@@ -85,7 +88,7 @@ async def _receive(reader: asyncio.StreamReader, size_limit: int) -> list[bytes]
 
 
 def _clear(path: Path) -> None:
-    """Take a dead service's socket away; refuse where a living one answers."""
+    """Take a dead service's socket away; refuse where a living one answers. Raises RelayError or OSError."""
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise RelayError(f"{path}: is no socket; move it away, or set `ingest.socket` to another path.")
@@ -93,9 +96,13 @@ def _clear(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         return
     with socket.socket(socket.AF_UNIX) as probe:
+        # A service with a full backlog would let us wait; that it lives is all we ask.
+        probe.settimeout(_PROBE_SECONDS)
         try:
             probe.connect(str(path))
-        except OSError:
+        except ConnectionRefusedError:
             os.unlink(path)
             return
+        except (TimeoutError, BlockingIOError):
+            pass
     raise RelayError(f"{path}: another ingester is running there; stop it first.")

@@ -1,15 +1,22 @@
-"""A log file, read on and on: rotation by rename, by truncation, and what was rotated away while nobody read.
+"""A log file, read on and on: rotation by rename, by copy and truncation, and what was rotated away while nobody read.
 
 Gives whole lines and the place after them; storing the place is the follower's, in one transaction with what was read.
-Known limit: a file that was compressed before it was read to its end is named in a warning, not unpacked.
+Where the place is found no more, the rotated files that are there are read from their beginning: what is read twice
+changes nothing (store/attempts.py).
+Known limits: a file that was compressed before it was read to its end is named in a warning, not unpacked; a last line
+without its line feed in a file that was rotated away is let go.
 """
 
+import glob
 import hashlib
 import logging
 import os
+import re
+import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from omicard_relay.mail import one_line
 from omicard_relay.store.attempts import Place
 
 __all__ = ["LogReader"]
@@ -20,31 +27,51 @@ log = logging.getLogger(__name__)
 _HEAD = 256
 #: Octets read at once; a line that is longer (Postfix cuts its own far below) is given cut.
 _CHUNK = 1 << 18
-_COMPRESSED = (".gz", ".xz", ".zst", ".bz2")
+#: What a rotation hangs on the name: `.1`, `-20261124`, `.20261124-083131`.
+_ROTATED = re.compile(r"[.-]\d[\d.:TZ_-]*")
 
 
 class LogReader:
     """One followed file. `read_lines()` gives lines, `place` the place after them: store it together with them."""
 
-    def __init__(self, path: Path, place: Place | None) -> None:
+    def __init__(self, path: Path, place: Place | None, *, most: int = 1000) -> None:
+        """`most`: lines that are given at once."""
         self._path = path
+        self._most = most
         self._file: BinaryIO | None = None
         self._offset = 0
         self._head = b""
+        self._at_end = False
+        self._complained = False
         if place is not None:
             self._resume(place)
 
     def read_lines(self) -> list[bytes]:
         """The whole lines that have come since, without their ends; none when nothing has. Follows rotations."""
+        self._at_end = False
         if self._file is None and not self._open(self._path, 0):
             return []
         if self._was_truncated():
-            log.info("event=log-truncated path=%s", self._path)
-            self._offset, self._head = 0, b""
-        lines = self._take()
-        if not lines and self._move_on():
+            self._after_truncation()
+        while True:
             lines = self._take()
-        return lines
+            if lines:
+                return lines
+            # The writer may have gone on to a new file between the look above and now: what it wrote before is here.
+            following = self._following()
+            if following is None:
+                return []
+            lines = self._take()
+            if lines:
+                return lines
+            log.info("event=log-rotated path=%s", self._path)
+            if not self._open(following, 0):
+                return []
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all that stood in the log when `read_lines()` began has been given."""
+        return self._at_end
 
     @property
     def place(self) -> Place | None:
@@ -66,43 +93,70 @@ class LogReader:
         self._file = None
 
     def _take(self) -> list[bytes]:
+        """The next lines of the open file."""
         assert self._file is not None  # noqa: S101
         data = os.pread(self._file.fileno(), _CHUNK, self._offset)
         end = data.rfind(b"\n") + 1
-        if not end:
-            if len(data) < _CHUNK:
-                return []  # a line that is still being written
+        if not end and len(data) == _CHUNK:
             end = len(data)
-        self._offset += end
-        if len(self._head) < _HEAD:
-            self._head = os.pread(self._file.fileno(), min(_HEAD, self._offset), 0)
         # Not splitlines(): a lone CR in foreign words must not make a line of its own.
-        return data[:end].removesuffix(b"\n").split(b"\n")
+        lines = data[:end].removesuffix(b"\n").split(b"\n") if end else []  # none: a line is still being written
+        if len(lines) > self._most:
+            lines = lines[: self._most]
+            end = sum(len(line) + 1 for line in lines)
+        elif len(data) < _CHUNK:
+            self._at_end = self._is_current()
+        self._offset += end
+        if end and len(self._head) < _HEAD:
+            self._head = os.pread(self._file.fileno(), min(_HEAD, self._offset), 0)
+        return lines
+
+    def _is_current(self) -> bool:
+        """Whether the open file is the one that has the log's name."""
+        assert self._file is not None  # noqa: S101
+        try:
+            return self._path.stat().st_ino == os.fstat(self._file.fileno()).st_ino
+        except OSError:
+            return False
 
     def _open(self, path: Path, offset: int) -> bool:
         try:
             file = path.open("rb", buffering=0)
         except FileNotFoundError:
             return False  # between two rotations, or not written yet
+        except OSError as error:
+            # A rotation makes the new file first and gives it its owner then: it may become readable.
+            if not self._complained:
+                log.error("event=log-unreadable path=%s error=%r", one_line(str(path)), str(error))
+            self._complained = True
+            return False
         self.close()
-        self._file, self._offset, self._head = file, offset, b""
+        self._file, self._offset, self._head, self._complained = file, offset, b"", False
         return True
 
     def _resume(self, place: Place) -> None:
         """Open the file that the place speaks of: under its name, or where a rotation has put it."""
-        for path in [self._path, *self._siblings()]:
+        siblings = self._siblings()
+        if self._open_same([self._path, *siblings], place) or not place.offset:
+            return
+        log.warning(
+            "event=log-gone path=%s offset=%d note=the-rest-of-that-file-could-not-be-read", self._path, place.offset
+        )
+        # What had not changed since all was read is known.
+        since = place.read.timestamp() if place.read else 0.0
+        first = next((path for path in siblings if path.exists() and path.stat().st_mtime >= since), None)
+        if first is not None:
+            self._open(first, 0)
+
+    def _open_same(self, paths: list[Path], place: Place) -> bool:
+        for path in paths:
             try:
-                if self._is_same(path, place) and self._open(path, place.offset):
-                    self._head = os.pread(self._file.fileno(), place.head_length, 0) if self._file else b""
-                    return
+                if self._is_same(path, place) and self._open(path, place.offset) and self._file is not None:
+                    self._head = os.pread(self._file.fileno(), place.head_length, 0)
+                    return True
             except OSError:
                 continue
-        if place.offset:
-            log.warning(
-                "event=log-gone path=%s offset=%d note=the-rest-of-the-older-log-could-not-be-read",
-                self._path,
-                place.offset,
-            )
+        return False
 
     def _is_same(self, path: Path, place: Place) -> bool:
         with path.open("rb") as file:
@@ -114,15 +168,19 @@ class LogReader:
         return place.head_length > 0 or status.st_ino == place.inode
 
     def _siblings(self) -> list[Path]:
-        """Rotated files such as mail.log.1 or mail.log-20261124, oldest first."""
-        found: list[tuple[float, Path]] = []
-        for path in self._path.parent.glob(self._path.name + "?*"):
+        """Rotated files such as mail.log.1 or mail.log-20261124, oldest first; compressed ones are left out."""
+        found: list[tuple[int, int, str, Path]] = []
+        for path in self._path.parent.glob(glob.escape(self._path.name) + "?*"):
+            tail = path.name.removeprefix(self._path.name)
             try:
-                if path.suffix not in _COMPRESSED:
-                    found.append((path.stat().st_mtime, path))
+                status = path.stat()
             except OSError:
-                continue
-        return [path for _, path in sorted(found)]
+                continue  # renamed at this moment
+            if _ROTATED.fullmatch(tail) and stat.S_ISREG(status.st_mode):
+                # Of two that were written in the same tick of the clock, `.2` is older than `.1`.
+                number = int(tail[1:]) if tail[1:].isdecimal() and tail.startswith(".") else 0
+                found.append((status.st_mtime_ns, -number, tail, path))
+        return [path for *_, path in sorted(found)]
 
     def _was_truncated(self) -> bool:
         assert self._file is not None  # noqa: S101
@@ -130,23 +188,31 @@ class LogReader:
             return True
         return os.pread(self._file.fileno(), len(self._head), 0) != self._head
 
-    def _move_on(self) -> bool:
-        """Go to the next file when this one was renamed, is read out, and its writer has gone on to the new one.
+    def _after_truncation(self) -> None:
+        """Go on in the copy that was made before the file was cut, else at the file's new beginning."""
+        log.info("event=log-truncated path=%s", self._path)
+        place = self.place
+        if place is None or not place.offset or not self._open_same(self._siblings(), place):
+            self._offset, self._head = 0, b""
 
-        The writer keeps the old file open for a moment after the rename; only when the new one has something is the old
-        one finished.
+    def _following(self) -> Path | None:
+        """The file to go on with when this one is finished; None as long as it is not.
+
+        The writer keeps the old file open for a moment after a rename; only when the new one has something is the old
+        one finished. There may have been several rotations while nobody read.
         """
         assert self._file is not None  # noqa: S101
         own = os.fstat(self._file.fileno())
         try:
             current = self._path.stat()
-        except FileNotFoundError:
-            return False
-        if current.st_ino == own.st_ino or not current.st_size:
-            return False
-        log.info("event=log-rotated path=%s", self._path)
-        for path in self._siblings():
-            status = path.stat()
-            if status.st_ino != own.st_ino and status.st_mtime > own.st_mtime and self._open(path, 0):
-                return True  # rotated more than once while nobody read
-        return self._open(self._path, 0)
+            if current.st_ino == own.st_ino or not current.st_size:
+                return None
+            siblings = [(path, path.stat()) for path in self._siblings()]
+        except OSError:
+            return None  # in the middle of a rotation: look again
+        mine = next((number for number, (_, status) in enumerate(siblings) if status.st_ino == own.st_ino), None)
+        if mine is not None:
+            later = [path for path, _ in siblings[mine + 1 :]]
+        else:  # compressed or deleted meanwhile, and only we still have it open
+            later = [path for path, status in siblings if status.st_mtime_ns > own.st_mtime_ns]
+        return later[0] if later else self._path

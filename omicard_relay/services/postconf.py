@@ -129,14 +129,17 @@ class Postconf:
             raise PostfixError(f"`{tool} {arguments[0]}` in {self.folder} failed: {reason}")
         return done.stdout
 
+    def _command(self, tool: str, *arguments: str) -> list[str]:
+        return [_tool(tool), "-c", str(self.folder), *arguments]
+
     def _start(self, tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         try:
             return subprocess.run(
-                command,
+                self._command(tool, *arguments),
                 capture_output=True,
                 text=True,
                 errors="replace",
-                env=environment,
+                env=_environment(),
                 timeout=_TIMEOUT,
                 check=False,
             )

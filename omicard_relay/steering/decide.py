@@ -16,8 +16,11 @@ def decide(verdict: Verdict, *, reply: Reply | None, policies: Policies) -> Deci
     code = policies.codes[verdict.bounce_code]
     rule = policies.rules_by_id.get(verdict.rule_id)
     cause = f"{code.number} {code.name}: {code.en}"
-    if rule is not None and rule.action is not None:
-        action, why = rule.action, f"rule {rule.id} asks for {rule.action}"
+    temporary = reply is not None and reply.reply_class == 4
+    wanted = rule.temporary_action if rule is not None and temporary and rule.temporary_action else None
+    wanted = wanted or (rule.action if rule is not None else None)
+    if wanted is not None:
+        action, why = wanted, f"rule {verdict.rule_id} asks for {wanted}"
     else:
         action, why = code.action, f"{code.number} is answered with {code.action}"
     reasons = [why, cause]

@@ -10,16 +10,18 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from omicard_relay.mail import Attempt, Decision, Outcome, RecipientState, Reply, Verdict, address_key
+from omicard_relay.mail import Attempt, Decision, Outcome, RecipientState, Verdict, address_key
 from omicard_relay.store.engine import Tx
-from omicard_relay.store.fates import find_recipients, refold
+from omicard_relay.store.fates import find_recipients, is_signed, refold
 from omicard_relay.store.schema import attempt, follow_place, queue, recipient
 
 __all__ = [
+    "FAILURES",
     "Place",
     "Recorded",
     "Waiting",
     "find_place",
+    "judgement_columns",
     "move_place",
     "record_active",
     "record_attempt",
@@ -28,12 +30,16 @@ __all__ = [
     "waiting_recipients",
 ]
 
+#: Which outcomes are failures, and so are judged.
+FAILURES = (Outcome.DEFERRED, Outcome.BOUNCED, Outcome.EXPIRED, Outcome.REJECTED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """How far a log was read: `offset` octets of the file with this inode.
 
-    Its first `head_length` octets have the SHA-256 `head_digest`: an inode that was used again shows by that.
+    Its first `head_length` octets have the SHA-256 `head_digest`: an inode that was used again shows by that. All that was
+    written before the moment `read` has been read; None where more was waiting, or it never was so.
     """
 
     path: str
@@ -41,6 +47,7 @@ class Place:
     head_digest: str
     head_length: int
     offset: int
+    read: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +61,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What came of a line: `is_new` False when it was known; `recipient_id` None when the mail is not one of ours."""
+    """What came of a line: `is_new` False when it was known; `recipient_id` None when the mail is not one of ours.
+
+    `address` is our recipient's own, which an alias may have changed in the line.
+    """
 
     is_new: bool
     recipient_id: int | None = None
+    address: str = ""
 
 
 def find_place(tx: Tx, path: str) -> Place | None:
@@ -66,19 +77,28 @@ def find_place(tx: Tx, path: str) -> Place | None:
     if row is None:
         return None
     return Place(
-        path=path, inode=row.inode, head_digest=row.head_digest, head_length=row.head_length, offset=row.offset
+        path=path,
+        inode=row.inode,
+        head_digest=row.head_digest,
+        head_length=row.head_length,
+        offset=row.offset,
+        read=row.read,
     )
 
 
-def move_place(tx: Tx, place: Place, *, now: datetime) -> None:
-    """Remember how far the log was read, in the transaction of what was read."""
-    values = {
+def move_place(tx: Tx, place: Place) -> None:
+    """Remember how far the log was read, in the transaction of what was read; a `read` of None leaves the last one.
+
+    By `read` the relay decides that Postfix cannot have a mail of which the log says nothing.
+    """
+    values: dict[str, object] = {
         "inode": place.inode,
         "head_digest": place.head_digest,
         "head_length": place.head_length,
         "offset": place.offset,
-        "read": now,
     }
+    if place.read is not None:
+        values["read"] = place.read
     changed = tx.execute(follow_place.update().where(follow_place.c.path == place.path).values(values))
     if not changed.rowcount:
         tx.execute(follow_place.insert().values(path=place.path, **values))
@@ -91,16 +111,42 @@ def record_attempt(
     known = tx.execute(sa.select(attempt.c.recipient_id).where(attempt.c.line_digest == line.line_digest)).first()
     if known is not None:
         return Recorded(is_new=False, recipient_id=known.recipient_id)
-    found = (
-        []
-        if is_hop or not line.queue_id
-        else find_recipients(tx, line.queue_id, line.recipient, line.original_recipient)
-    )
-    owner = found[0] if found else None
+    owner = None if is_hop or not line.queue_id else _owner(tx, line)
     tx.execute(attempt.insert().values(**_row(tx, line, verdict, decision), recipient_id=owner, is_hop=is_hop))
+    if owner is None:
+        return Recorded(is_new=True)
+    refold(tx, owner)
+    address = tx.execute(sa.select(recipient.c.address).where(recipient.c.id == owner)).scalar_one()
+    return Recorded(is_new=True, recipient_id=owner, address=address)
+
+
+def _owner(tx: Tx, line: Attempt) -> int | None:
+    """Our recipient under this queue id; or the one that was handed over as this mail and of whom the relay never heard."""
+    found = find_recipients(tx, line.queue_id, line.recipient, line.original_recipient)
+    if found:
+        return found[0]
+    origin = tx.execute(sa.select(queue.c.orig_queue_id).where(queue.c.queue_id == line.queue_id)).scalar()
+    if origin is None:
+        return None
+    keys = {address_key(address) for address in (line.recipient, line.original_recipient) if address}
+    owner = tx.execute(
+        sa.select(recipient.c.id).where(
+            recipient.c.hand_over == origin,
+            recipient.c.state == RecipientState.HANDING_OVER,
+            recipient.c.address_key.in_(keys),
+        )
+    ).scalar()
     if owner is not None:
-        refold(tx, owner)
-    return Recorded(is_new=True, recipient_id=owner)
+        _take_over(tx, owner, line.queue_id, line.time)
+    return owner
+
+
+def _take_over(tx: Tx, recipient_id: int, queue_id: str, time: datetime) -> None:
+    tx.execute(
+        recipient.update()
+        .where(recipient.c.id == recipient_id)
+        .values(state=RecipientState.QUEUED, state_since=time, queue_id=queue_id)
+    )
 
 
 def record_expired(
@@ -156,19 +202,21 @@ def record_queue(
     _put_queue(tx, queue_id, time, values)
 
 
-def record_active(tx: Tx, queue_id: str, *, time: datetime, sender: str) -> list[int]:
+def record_active(tx: Tx, queue_id: str, *, time: datetime, sender: str, nrcpt: int | None = None) -> list[int]:
     """Postfix has queued a mail: recipients whose hand-over was in doubt, or not yet recorded, now have their queue id.
 
-    They are found by their own signed reverse-path, or by our hand-over id that Postfix repeats as `orig_queue_id`.
-    Gives their ids.
+    They are found by their own signed reverse-path, or by our hand-over id that Postfix repeats as `orig_queue_id`; by
+    that only when Postfix has all of them (`nrcpt`; None: not told): of a part, each delivery line tells. Gives their ids.
     """
     _put_queue(tx, queue_id, time, {"sender": sender.lower(), "active": time})
     origin = tx.execute(sa.select(queue.c.orig_queue_id).where(queue.c.queue_id == queue_id)).scalar()
-    proofs = [recipient.c.hand_over == origin] if origin else []
+    handed = sa.select(sa.func.count()).where(recipient.c.hand_over == origin)
+    is_whole = origin is not None and nrcpt in (None, tx.execute(handed).scalar())
+    proofs = [recipient.c.hand_over == origin] if is_whole else []
     if sender:
         # A reverse-path of our own making names one recipient; any other is shared by many mails and proves nothing.
         proofs.append(
-            sa.and_(recipient.c.reverse_path == sender.lower(), recipient.c.hand_over.is_not(None), _is_signed())
+            sa.and_(recipient.c.reverse_path == sender.lower(), recipient.c.hand_over.is_not(None), is_signed())
         )
     if not proofs:
         return []
@@ -176,21 +224,9 @@ def record_active(tx: Tx, queue_id: str, *, time: datetime, sender: str) -> list
         sa.select(recipient.c.id).where(recipient.c.state == RecipientState.HANDING_OVER, sa.or_(*proofs))
     ).all()
     for row in rows:
-        tx.execute(
-            recipient.update()
-            .where(recipient.c.id == row.id)
-            .values(state=RecipientState.QUEUED, state_since=time, queue_id=queue_id)
-        )
+        _take_over(tx, row.id, queue_id, time)
         refold(tx, row.id)
     return [row.id for row in rows]
-
-
-def _is_signed() -> sa.ColumnElement[bool]:
-    """Only a signed reverse-path differs from that of its submission."""
-    from omicard_relay.store.schema import submission
-
-    own = sa.select(sa.func.lower(submission.c.reverse_path)).where(submission.c.id == recipient.c.submission_id)
-    return recipient.c.reverse_path != own.scalar_subquery()
 
 
 def _put_queue(tx: Tx, queue_id: str, time: datetime, values: dict[str, object]) -> None:
@@ -215,6 +251,7 @@ def _row(tx: Tx, line: Attempt, verdict: Verdict | None, decision: Decision | No
         "queue_id": line.queue_id,
         "address": line.recipient,
         "address_key": address_key(line.recipient),
+        "original_key": address_key(line.original_recipient) if line.original_recipient else None,
         "number": number,
         "outcome": line.outcome,
         "is_attempt": line.is_attempt,
@@ -226,14 +263,11 @@ def _row(tx: Tx, line: Attempt, verdict: Verdict | None, decision: Decision | No
         "delay": line.delay_seconds,
         "delays": json.dumps(line.delays) if line.delays else None,
         "enhanced_status": line.enhanced_status,
-        **reply_columns(line.reply),
+        "reply": line.reply.text,
+        "reply_code": line.reply.reply_code,
+        "stage": line.reply.stage,
         **judgement_columns(verdict, decision),
     }
-
-
-def reply_columns(reply: Reply) -> dict[str, object]:
-    """A reply as columns (the enhanced status code stands with the line or report itself)."""
-    return {"reply": reply.text, "reply_code": reply.reply_code, "stage": reply.stage}
 
 
 def judgement_columns(verdict: Verdict | None, decision: Decision | None) -> dict[str, object]:
@@ -246,7 +280,3 @@ def judgement_columns(verdict: Verdict | None, decision: Decision | None) -> dic
         "action": decision.action if decision else None,
         "reasons": "; ".join(decision.reasons) if decision else None,
     }
-
-
-#: Which outcomes are failures, and so are judged.
-FAILURES = (Outcome.DEFERRED, Outcome.BOUNCED, Outcome.EXPIRED, Outcome.REJECTED)

@@ -12,9 +12,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from omicard_relay.mail import Decision, Evidence, RecipientState, Road, Trust, Verdict, address_key
+from omicard_relay.mail import Decision, Evidence, Outcome, Road, Trust, Verdict, address_key
 from omicard_relay.store.attempts import judgement_columns
 from omicard_relay.store.engine import Tx
+from omicard_relay.store.fates import fold_reports, is_signed
 from omicard_relay.store.schema import attempt, bounce_mail, bounce_report, counter, recipient, submission
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "bounce_digest",
     "count",
     "counters",
+    "failures_since",
     "find_owner",
+    "is_echo",
     "record_mail",
 ]
 
@@ -92,7 +95,7 @@ def find_owner(tx: Tx, evidence: Evidence, envelope_recipient: str) -> Owner | N
     """Our recipient of whom the evidence speaks, or None."""
     signed = tx.execute(
         sa.select(recipient.c.id, recipient.c.address).where(
-            recipient.c.reverse_path == address_key(envelope_recipient)
+            recipient.c.reverse_path == address_key(envelope_recipient), is_signed()
         )
     ).all()
     if len(signed) == 1:
@@ -119,17 +122,14 @@ def find_owner(tx: Tx, evidence: Evidence, envelope_recipient: str) -> Owner | N
 
 
 def is_echo(tx: Tx, evidence: Evidence, owner: Owner | None) -> bool:
-    """Whether our own Postfix only repeats in a DSN what its log has told, or is about to tell."""
+    """Whether our own Postfix only repeats in a DSN what its log has told, or is about to tell.
+
+    Where the mail's queue id is not known yet, a report that names one may be such: it does not count until it is.
+    """
     if owner is None or not evidence.queue_id:
         return False
-    return (
-        tx.execute(
-            sa.select(recipient.c.id).where(
-                recipient.c.id == owner.recipient_id, recipient.c.queue_id == evidence.queue_id
-            )
-        ).first()
-        is not None
-    )
+    own = tx.execute(sa.select(recipient.c.queue_id).where(recipient.c.id == owner.recipient_id)).scalar()
+    return own is None or own == evidence.queue_id
 
 
 def add_report(
@@ -146,7 +146,6 @@ def add_report(
 ) -> None:
     """Write one statement down and, when it is proven, let its recipient know what came back after delivery."""
     reply = evidence.reply
-    echo = is_echo(tx, evidence, owner)
     address = evidence.recipient or (owner.address if owner else "")
     tx.execute(
         bounce_report.insert().values(
@@ -158,7 +157,9 @@ def add_report(
             address_key=address_key(address),
             original_address=evidence.original_recipient,
             recipient_id=owner.recipient_id if owner else None,
-            is_echo=echo,
+            is_echo=False,  # fold_reports decides
+            queue_id=evidence.queue_id,
+            trust=trust,
             dsn_action=evidence.dsn_action,
             enhanced_status=evidence.status or (reply.enhanced_status if reply else None),
             reply_code=reply.reply_code if reply else None,
@@ -170,15 +171,8 @@ def add_report(
             **judgement_columns(verdict, decision),
         )
     )
-    if owner is None or echo or verdict is None or trust is not Trust.PROVEN:
-        return
-    if evidence.road is Road.DSN and evidence.dsn_action == "delayed":
-        return  # a remote "still trying" is no fate
-    tx.execute(
-        recipient.update()
-        .where(recipient.c.id == owner.recipient_id)
-        .values(later_code=verdict.bounce_code, later_kind=evidence.road)
-    )
+    if owner is not None:
+        fold_reports(tx, owner.recipient_id)
 
 
 def count(tx: Tx, name: str, by: int = 1) -> None:
@@ -194,39 +188,36 @@ def counters(tx: Tx) -> dict[str, int]:
 
 
 def failures_since(tx: Tx, address: str, bounce_code: int, *, since: datetime) -> int:
-    """How often this address failed with this code since then and since its last delivery, on proven evidence.
+    """How often mail to this address failed with this code since then and since its last delivery, on proven evidence.
 
-    Lines of the log count once a mail, bounce mails once a mail; echoes of our own Postfix do not count again.
+    Each mail of ours counts once, however many lines or bounce mails tell of it; echoes of our own Postfix do not count
+    again. A delivery that came back later was none. Bounce mails count by when they came: their own dates are foreign.
     """
-    key = address_key(address)
+    ours = sa.select(recipient.c.id).where(recipient.c.address_key == address_key(address))
+    delivered = ours.where(sa.or_(recipient.c.later_kind.is_(None), recipient.c.later_kind != Road.DSN))
     last = tx.execute(
         sa.select(sa.func.max(attempt.c.time)).where(
-            attempt.c.address_key == key, attempt.c.outcome == "sent", attempt.c.recipient_id.is_not(None)
+            attempt.c.recipient_id.in_(delivered), attempt.c.outcome == Outcome.SENT
         )
     ).scalar()
-    start = max(since, last) if last is not None else since
+    start = since if last is None else max(since, last)
     hard = tx.execute(
         sa.select(sa.func.count(sa.distinct(attempt.c.recipient_id))).where(
-            attempt.c.address_key == key,
+            attempt.c.recipient_id.in_(ours),
             attempt.c.bounce_code == bounce_code,
             attempt.c.time >= start,
-            attempt.c.outcome.in_(["bounced", "expired"]),
+            attempt.c.outcome.in_([Outcome.BOUNCED, Outcome.EXPIRED]),
         )
     ).scalar()
-    # A soft bounce follows its own delivery, so that only earlier deliveries of other mails would reset it: count from `since`.
     soft = tx.execute(
-        sa.select(sa.func.count(sa.distinct(bounce_report.c.mail_digest)))
+        sa.select(sa.func.count(sa.distinct(bounce_report.c.recipient_id)))
         .join(bounce_mail)
         .where(
-            bounce_report.c.recipient_id.in_(sa.select(recipient.c.id).where(recipient.c.address_key == key)),
+            bounce_report.c.recipient_id.in_(ours),
             bounce_report.c.bounce_code == bounce_code,
             bounce_report.c.is_echo.is_(False),
-            bounce_mail.c.trust == Trust.PROVEN,
-            bounce_report.c.time >= since,
+            bounce_report.c.trust == Trust.PROVEN,
+            bounce_mail.c.received >= start,
         )
     ).scalar()
     return int(hard or 0) + int(soft or 0)
-
-
-#: States in which a recipient's mail is still on its way.
-OPEN_STATES = (RecipientState.HANDING_OVER, RecipientState.QUEUED, RecipientState.RESTING)

@@ -5,7 +5,9 @@ of failing half-way. Every database error leaves here as StoreError, or StoreBus
 Not here: what is written (the repositories beside this module) and the making of tables (migrations/).
 """
 
+import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +18,9 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from omicard_relay.mail import StoreBusyError, StoreError
-from omicard_relay.store.schema import SCHEMA_VERSION
+from omicard_relay.store.schema import SCHEMA_VERSION, recipient
 
-__all__ = ["Store", "Tx", "database_version", "open_store"]
+__all__ = ["Store", "Tx", "database_version", "open_store", "translate"]
 
 #: A transaction that is open: repositories take it, services only hand it on.
 Tx = Connection
@@ -49,9 +51,9 @@ class Store:
         self._engine.dispose()
 
     @property
-    def engine(self) -> Engine:
-        """For migrations only."""
-        return self._engine
+    def shown(self) -> str:
+        """The URL without its password, for messages."""
+        return self._shown
 
 
 def open_store(url: str, *, busy_seconds: int = 10, create: bool = True, any_version: bool = False) -> Store:
@@ -75,40 +77,45 @@ def open_store(url: str, *, busy_seconds: int = 10, create: bool = True, any_ver
     except (NoSuchModuleError, ImportError) as error:
         raise StoreError(f"{shown}: there is no driver for this kind of database ({error}).") from None
     if engine.dialect.name == "sqlite":
-        _tune_sqlite(engine)
+        _tune_sqlite(engine, busy_seconds)
     store = Store(engine, shown)
-    found = database_version(store)
-    if found is None and create and not any_version:
-        from omicard_relay.store.migrate import upgrade  # late: Alembic is slow to load, and seldom needed
+    try:
+        found = database_version(store)
+        if found is None and create and not any_version:
+            from omicard_relay.store.migrate import upgrade  # late: Alembic is slow to load, and seldom needed
 
-        upgrade(store)
-    elif found != SCHEMA_VERSION and not any_version:
+            upgrade(store)
+        elif found != SCHEMA_VERSION and not any_version:
+            raise StoreError(_version_advice(shown, found))
+    except StoreError:
         store.close()
-        raise StoreError(_version_advice(shown, found))
+        raise
     return store
 
 
 def _prepare_folder(path: Path, create: bool) -> None:
     if create:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
                 f"{path.parent}: the folder of the database cannot be made ({error.strerror}); "
                 "create it for this user, or set `data_dir` or `store.url`."
             ) from None
-    elif not path.exists():
+    elif not os.path.exists(path):  # unlike Path.exists, False where we may not look
         raise StoreError(f"{path}: there is no database; run `omicard-relay db upgrade` to make one, or name another.")
 
 
-def _tune_sqlite(engine: Engine) -> None:
+def _tune_sqlite(engine: Engine, busy_seconds: int) -> None:
     @event.listens_for(engine, "connect")
     def on_connect(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves, see on_begin
         cursor = connection.cursor()
-        # A read-only file cannot change its journal mode; the first write then says so in its own words.
         if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            cursor.execute("PRAGMA journal_mode=WAL")
+            names = {row[0] for row in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            # The mode is kept in the file: another program's is not ours to change.
+            if not names or {"alembic_version", recipient.name} <= names:
+                _to_wal(cursor, time.monotonic() + busy_seconds)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
@@ -119,17 +126,29 @@ def _tune_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
+def _to_wal(cursor: sqlite3.Cursor, deadline: float) -> None:
+    """SQLite does not wait for a lock here: two programs that open one new file at once need their own patience."""
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
+
+
 def database_version(store: Store) -> str | None:
-    """The migration that the database is at; None when it has none of our tables."""
+    """The migration that the database is at; None when it is empty. Raises StoreError when it is another program's."""
     with store.read() as tx:
-        names = sa.inspect(tx).get_table_names()
-        if "alembic_version" not in names:
-            if "recipient" in names:
-                raise StoreError(
-                    f"{store._shown}: has tables of this name but no version; it is not ours, name another."
-                )
-            return None
-        return str(tx.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() or "") or None
+        names = set(sa.inspect(tx).get_table_names())
+        version = None
+        if "alembic_version" in names:
+            version = tx.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        others = names - {"alembic_version"}
+        if (others and version is None) or (version is not None and recipient.name not in names):
+            raise StoreError(f"{store.shown}: holds tables that are not ours; name another database, or an empty one.")
+        return None if version is None else str(version)
 
 
 def _version_advice(shown: str, found: str | None) -> str:
@@ -147,23 +166,24 @@ def _version_advice(shown: str, found: str | None) -> str:
 def _translated(shown: str) -> Iterator[None]:
     try:
         yield
-    except (DBAPIError, sqlite3.Error) as error:
-        # An error while connecting comes from the driver itself.
-        text = str(error.orig if isinstance(error, DBAPIError) else error)
-        if "locked" in text or "busy" in text or "lock timeout" in text:
-            raise StoreBusyError(f"{shown}: the database is locked by another program ({text}); try again.") from error
-        if "readonly" in text or "read-only" in text:
-            raise StoreError(
-                f"{shown}: the database is read-only for this user; check owner and permissions."
-            ) from error
-        if "unable to open" in text:
-            raise StoreError(
-                f"{shown}: the database cannot be opened; check that its folder exists for this user."
-            ) from error
-        if "not a database" in text or "malformed" in text:
-            raise StoreError(f"{shown}: the file is no database or is damaged; restore a backup.") from error
-        if "disk is full" in text or "No space left" in text:
-            raise StoreBusyError(f"{shown}: the disk is full; make room.") from error
-        raise StoreError(f"{shown}: the database refuses: {text}.") from error
-    except SQLAlchemyError as error:
-        raise StoreError(f"{shown}: {error}.") from error
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise translate(error, shown) from error
+
+
+def translate(error: SQLAlchemyError | sqlite3.Error, shown: str) -> StoreError:
+    """The library's error as ours, with what to do."""
+    if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
+        return StoreError(f"{shown}: {error}.")
+    # An error while connecting comes from the driver itself.
+    text = str(error.orig if isinstance(error, DBAPIError) else error)
+    if "locked" in text or "busy" in text or "lock timeout" in text:
+        return StoreBusyError(f"{shown}: the database is locked by another program ({text}); try again.")
+    if "disk is full" in text or "No space left" in text:
+        return StoreBusyError(f"{shown}: the disk is full; make room.")
+    if "readonly" in text or "read-only" in text:
+        return StoreError(f"{shown}: the database is read-only for this user; check owner and permissions.")
+    if "unable to open" in text:
+        return StoreError(f"{shown}: the database cannot be opened; check that its folder exists for this user.")
+    if "not a database" in text or "malformed" in text:
+        return StoreError(f"{shown}: the file is no database or is damaged; restore a backup.")
+    return StoreError(f"{shown}: the database refuses: {text}.")

@@ -12,7 +12,17 @@ from omicard_relay.mail import ListEntry, ListName, StoreError, address_key, cov
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.schema import list_change, list_entry
 
-__all__ = ["Change", "add_entry", "changes", "covering_entries", "entries", "history", "remove_entry", "undo_change"]
+__all__ = [
+    "Change",
+    "add_entry",
+    "changes",
+    "covering_entries",
+    "entries",
+    "history",
+    "list_value",
+    "remove_entry",
+    "undo_change",
+]
 
 Change = sa.Row[tuple[object, ...]]
 
@@ -47,13 +57,9 @@ def entries(
 def add_entry(tx: Tx, entry: ListEntry, *, note: str = "") -> tuple[int, bool]:
     """Add an entry; gives its id and whether it is new. An equal one that holds (list, value, scope) is kept as it is."""
     value = list_value(entry.value)
-    known = tx.execute(
-        _active(entry.created).where(
-            list_entry.c.list_name == entry.list_name, list_entry.c.value == value, list_entry.c.scope == entry.scope
-        )
-    ).first()
+    known = _held(tx, entry.list_name, value, entry.scope, entry.created)
     if known is not None:
-        return known.id, False
+        return known, False
     key = tx.execute(
         list_entry.insert().values(
             list_name=entry.list_name,
@@ -91,6 +97,8 @@ def undo_change(tx: Tx, change_id: int, *, who: str, now: datetime) -> ListEntry
     wants_removed = change.what == "add"
     if (row.removed is not None) == wants_removed:
         raise StoreError(f"change {change_id} is undone already.")
+    if not wants_removed and _held(tx, ListName(row.list_name), row.value, row.scope, now) is not None:
+        raise StoreError(f"{row.value} is on {row.list_name} again already; nothing was changed.")
     tx.execute(list_entry.update().where(list_entry.c.id == row.id).values(removed=now if wants_removed else None))
     _log(tx, now, who, "remove" if wants_removed else "add", row.id, f"undo of change {change_id}")
     return _entry(row)
@@ -121,6 +129,13 @@ def list_value(text: str) -> str:
     """An address or `@domain` in the spelling of the table; a bare domain gets its `@`."""
     key = address_key(text)
     return key if "@" in key else f"@{key}"
+
+
+def _held(tx: Tx, list_name: ListName, value: str, scope: str, now: datetime) -> int | None:
+    """The id of the entry that holds now."""
+    same = (list_entry.c.list_name == list_name, list_entry.c.value == value, list_entry.c.scope == scope)
+    found: int | None = tx.execute(_active(now).where(*same).with_only_columns(list_entry.c.id)).scalar()
+    return found
 
 
 def _active(now: datetime) -> sa.Select[tuple[object, ...]]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 
+from omicard_relay.mail import StoreError
 from omicard_relay.store.engine import Store
 
 __all__ = ["head", "upgrade"]
@@ -17,9 +19,14 @@ __all__ = ["head", "upgrade"]
 def upgrade(store: Store) -> None:
     """Bring the database to the newest version; a new one gets its tables. Raises StoreError."""
     config = _config()
-    with store.write() as tx:
-        config.attributes["connection"] = tx
-        command.upgrade(config, "head")
+    try:
+        with store.write() as tx:
+            config.attributes["connection"] = tx
+            command.upgrade(config, "head")
+    except CommandError as error:  # a version that this program does not have
+        raise StoreError(
+            f"{store.shown}: cannot be upgraded ({error}); a newer program made it, so use that one."
+        ) from None
 
 
 def head() -> str:

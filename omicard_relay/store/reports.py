@@ -96,24 +96,30 @@ def campaigns(tx: Tx) -> list[tuple[str, int]]:
     return [(row[0], row[1]) for row in rows]
 
 
-def fates(tx: Tx, *, campaign: str | None = None) -> list[Subject]:
-    """Every recipient with its fate, oldest first."""
+def fates(tx: Tx, *, campaign: str | None = None, since: datetime | None = None) -> list[Subject]:
+    """Every recipient with its fate, oldest first; of a campaign, or of all mail since a moment."""
     query = _subjects().order_by(recipient.c.id)
-    return [_subject(row) for row in tx.execute(query.where(submission.c.campaign == campaign) if campaign else query)]
+    if campaign is not None:
+        query = query.where(submission.c.campaign == campaign)
+    if since is not None:
+        query = query.where(submission.c.received >= since)
+    return [_subject(row) for row in tx.execute(query)]
 
 
 def find_subjects(tx: Tx, text: str, *, limit: int = 50) -> list[Subject]:
     """The recipients that an address, a queue id, a Message-ID or a submission id names; newest first."""
     wanted = text.strip()
     message_ids = {wanted, f"<{wanted.strip('<>')}>"}
-    others = sa.select(queue.c.queue_id).where(queue.c.notice_of == wanted)
+    told_of = sa.select(queue.c.notice_of).where(
+        queue.c.queue_id == wanted
+    )  # the queue id of a bounce of our own Postfix
     query = (
         _subjects()
         .where(
             sa.or_(
                 recipient.c.address_key == address_key(wanted),
                 recipient.c.queue_id == wanted,
-                recipient.c.queue_id.in_(others),
+                recipient.c.queue_id.in_(told_of),
                 recipient.c.submission_id == wanted,
                 recipient.c.reverse_path == address_key(wanted),
                 submission.c.first_queue_id == wanted,
@@ -141,14 +147,14 @@ def timeline(tx: Tx, subject: Subject) -> list[Event]:
             action=row.action,
             reasons=row.reasons,
             stage=row.stage,
-            host=f"{row.relay_host}[{row.relay_ip}]:{row.relay_port}" if row.relay_host else None,
+            host=_host(row.relay_host, row.relay_ip, row.relay_port),
             reply=row.reply,
             queue_id=row.queue_id,
         )
         for row in tx.execute(sa.select(attempt).where(attempt.c.recipient_id == subject.recipient_id))
     ]
     reports = (
-        sa.select(bounce_report, bounce_mail.c.trust, bounce_mail.c.received, bounce_mail.c.kind)
+        sa.select(bounce_report, bounce_mail.c.received)
         .join(bounce_mail)
         .where(bounce_report.c.recipient_id == subject.recipient_id)
     )
@@ -184,6 +190,13 @@ def unjoined(tx: Tx, address: str, *, limit: int = 50) -> list[Mapping[str, obje
         .limit(limit)
     )
     return [dict(row._mapping) for row in rows]
+
+
+def _host(name: str | None, ip: str | None, port: int | None) -> str | None:
+    """`mx.example[192.0.2.1]:25`, as far as it is known."""
+    if name is None:
+        return None
+    return f"{name}{f'[{ip}]' if ip else ''}{f':{port}' if port else ''}"
 
 
 def _counts(

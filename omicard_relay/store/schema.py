@@ -7,6 +7,7 @@ which everything is looked up.
 from datetime import UTC, datetime
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -133,6 +134,7 @@ attempt = Table(
     Column("queue_id", String(32), nullable=False, index=True),
     Column("address", Text, nullable=False),
     Column("address_key", Text, nullable=False, index=True),
+    Column("original_key", Text),  # of `orig_to=`, where an alias changed the address
     Column("recipient_id", ForeignKey("recipient.id"), index=True),
     Column("number", Integer, nullable=False, default=0),  # from 1; 0 where no attempt was made
     Column("outcome", String(16), nullable=False),
@@ -203,7 +205,9 @@ bounce_report = Table(
     Column("address_key", Text, nullable=False, index=True),
     Column("original_address", Text, nullable=False, default=""),
     Column("recipient_id", ForeignKey("recipient.id"), index=True),
+    Column("queue_id", Text),  # of the Postfix that reports, as the report says
     Column("is_echo", Boolean, nullable=False, default=False),  # our own Postfix repeats what its log told
+    Column("trust", String(16), nullable=False),  # a proven mail may also claim things of others
     Column("dsn_action", String(16)),
     Column("enhanced_status", String(16)),
     Column("reply_code", Integer),
@@ -256,11 +260,11 @@ follow_place = Table(
     "follow_place",
     metadata,
     Column("path", Text, primary_key=True),
-    Column("inode", Integer, nullable=False),
+    Column("inode", BigInteger, nullable=False),
     Column("head_digest", String(64), nullable=False),
     Column("head_length", Integer, nullable=False),
-    Column("offset", Integer, nullable=False),
-    Column("read", Moment, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("read", Moment),  # all that was written before this moment has been read; null before the first end
 )
 
 #: Things that are only counted, such as forged bounces.

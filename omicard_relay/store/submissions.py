@@ -61,8 +61,8 @@ class Prior:
     recipient_id: int | None = None
 
 
-#: What decides where an address stands twice in the same mail.
-_WEIGHT = {PriorState.NONE: 0, PriorState.IN_DOUBT: 1, PriorState.TAKEN: 2}
+#: What decides where an address stands twice in the same mail; a row that was not dropped counts one more.
+_WEIGHT = {PriorState.NONE: 0, PriorState.IN_DOUBT: 2, PriorState.TAKEN: 4}
 
 
 def add_submission(tx: Tx, mail: Submission) -> None:
@@ -107,6 +107,7 @@ def find_priors(
         .order_by(recipient.c.id)
     ).all()
     found: dict[str, Prior] = {}
+    weights: dict[str, int] = {}
     for row in rows:
         if row.submission_id in running:
             state = PriorState.IN_DOUBT
@@ -119,8 +120,15 @@ def find_priors(
         else:
             state = PriorState.IN_DOUBT
         # An address may stand twice (a duplicate that was dropped): the row that says most decides.
-        known = found.get(row.address_key)
-        if known is None or _WEIGHT[state] >= _WEIGHT[known.state]:
+        weight = (
+            3
+            if state is PriorState.TAKEN
+            else 2
+            if state is PriorState.IN_DOUBT
+            else int(row.state != RecipientState.DROPPED)
+        )
+        if weight > weights.get(row.address_key, -1):
+            weights[row.address_key] = weight
             found[row.address_key] = Prior(state=state, recipient_id=row.id)
     return found
 

@@ -31,12 +31,14 @@ _REPLY_PHRASE = re.compile(r"[245]\d\d")
 # A counted repeat costs the matcher one state a step; 320 octets hold the longest address and the longest host name.
 _LONG_REPEAT = re.compile(r"\{\d*,?(?:[4-9]\d\d|3[3-9]\d|32[1-9]|\d{4,})\}")
 _WIDE_REPEAT = re.compile(r"(?<!\\)\.[*+]")
+_QUIET = re2.Options()
+_QUIET.log_errors = False
 
 
 class Strength(StrEnum):
     """What kind of statement a rule reads, strongest first."""
 
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - a provider's token, no password
     TEXT = "text"
     ENHANCED = "enhanced"
     REPLY = "reply"
@@ -45,11 +47,12 @@ class Strength(StrEnum):
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One rule: when its words and conditions hold, it proposes `bounce_code`.
 
-    `phrases` are plain words (`…` stands for up to 60 characters between them), `pattern` is a regular expression; both are read
-    without regard to case, white space folded, every address shown as `a@b`. For strength `enhanced` and `reply`, phrases
-    are whole codes such as `5.1.1`, `x.2.2` (2, 4 or 5) and `552`. A rule without words holds on its conditions alone.
-    `temporary_code` takes the place of `bounce_code` for a 4xx reply (the twins 938 and 939). `weak`: the words often
-    stand beside a better cause. `road` empty: log, dsn and manual. `host`: suffixes of the remote host's name or of the recipient's domain.
+    `phrases` are plain words (`…` stands for up to 60 characters between them), `pattern` is a regular expression;
+    both are read without regard to case, white space folded, every address shown as `a@b`. For strength `enhanced`
+    and `reply`, phrases are whole codes such as `5.1.1`, `x.2.2` (2, 4 or 5) and `552`. A rule without words holds on
+    its conditions alone. For a 4xx reply, `temporary_code` takes the place of `bounce_code` (the twins 938 and 939) and
+    `temporary_action` that of `action`. `weak`: the words often stand beside a better cause. `road` empty: log, dsn and
+    manual. `host`: suffixes of the remote host's name or of the recipient's domain.
     """
 
     id: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9.-]*$")]
@@ -68,6 +71,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     new_address: bool = False
     weak: bool = False
     action: Action | None = None
+    temporary_action: Action | None = None
     source: str = ""
     seen: datetime.date | None = None
     examples: Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -118,7 +122,10 @@ def _faults(rule: Rule) -> Iterator[tuple[str, str]]:
             yield "phrases", f"found `{phrase}`; for strength `{rule.strength}` write codes such as {allowed}."
     conditions = (rule.road, rule.feedback_type, rule.dsn_action, rule.new_address)
     if not rule.has_words and not any(conditions):
-        yield "pattern", "a rule needs `pattern`, `phrases`, or a condition on road, feedback_type, dsn_action, new_address."
+        yield (
+            "pattern",
+            "a rule needs `pattern`, `phrases`, or a condition on road, feedback_type, dsn_action, new_address.",
+        )
     if coded and rule.pattern:
         yield "pattern", f"strength `{rule.strength}` reads whole codes; list them under `phrases`."
     for key in ("pattern", "unless"):
@@ -128,15 +135,19 @@ def _faults(rule: Rule) -> Iterator[tuple[str, str]]:
 def _pattern_faults(pattern: str) -> Iterator[str]:
     if not pattern:
         return
+    shown = one_line(pattern, 80)
     try:
-        compiled = re2.compile(pattern)
+        compiled = re2.compile(pattern, _QUIET)
     except re2.error as error:
-        yield f"found `{one_line(pattern, 80)}`, which is no google-re2 expression ({error}); look-around and back-references are not allowed."
+        why = one_line(
+            error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error), 120
+        )
+        yield f"found `{shown}`, which google-re2 does not take ({why}); look-around and back-references are not allowed."
         return
     if compiled.search(""):
-        yield f"found `{one_line(pattern, 80)}`, which also matches an empty text; make some part of it obligatory."
+        yield f"found `{shown}`, which also matches an empty text; make some part of it obligatory."
     if _LONG_REPEAT.search(pattern) or _WIDE_REPEAT.search(pattern):
-        yield f"found `{one_line(pattern, 80)}`; instead of `.*`, `.+` or a repeat above 320 write a bounded gap such as `.{{0,60}}`."
+        yield f"found `{shown}`; instead of `.*`, `.+` or a repeat above 320 write a bounded gap such as `.{{0,60}}`."
 
 
 def _place(path: Path, rule_id: str) -> str:

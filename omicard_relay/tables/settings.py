@@ -192,6 +192,11 @@ def load_settings(path: Path | None) -> Settings:
         settings,
         data_dir=str(folder / settings.data_dir),
         policies_dir=str(folder / settings.policies_dir) if settings.policies_dir else "",
+        follow=msgspec.structs.replace(
+            settings.follow,
+            # `-` is standard input.
+            files=tuple(name if name == "-" else str(folder / name) for name in settings.follow.files),
+        ),
         dkim=tuple(msgspec.structs.replace(key, key_file=str(folder / key.key_file)) for key in settings.dkim),
         relay=msgspec.structs.replace(
             settings.relay,

@@ -5,10 +5,12 @@ Not here: what the tables mean (each has a module of its own).
 """
 
 import difflib
+import enum
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -38,6 +40,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise TableError(f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise TableError(f"{path}: is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise TableError(f"{path}: is nested too deep; no table of ours is.") from None
 
 
 def convert(raw: Any, kind: type[T], path: Path) -> T:
@@ -62,28 +66,46 @@ def _explain(message: str, raw: Any, kind: Any) -> str:
     key = ".".join(name or index for name, index in steps) or "(top level)"
     unknown = re.search(r"unknown field `([^`]+)`", text)
     if unknown:
-        allowed = list(getattr(struct, "__struct_encode_fields__", ()))
+        allowed = [name for one in _unions(struct) for name in getattr(one, "__struct_encode_fields__", ())]
         near = difflib.get_close_matches(unknown.group(1), allowed, 1)
         hint = f"; did you mean `{near[0]}`?" if near else "."
-        return f"[{key}] has no key `{unknown.group(1)}`{hint} Allowed are: {', '.join(allowed)}."
-    found = f" (found {table!r})" if steps and not isinstance(table, dict | list) and table is not None else ""
-    return f"`{key}`: {text}{found}."
+        return f"{f'[{key}]' if steps else 'the file'} has no key `{unknown.group(1)}`{hint} Allowed are: {', '.join(allowed)}."
+    if isinstance(table, dict | list) and text.startswith("Expected"):
+        found = f" (found a {'table' if isinstance(table, dict) else 'list'})"
+    else:
+        found = f" (found {table!r})" if steps and not isinstance(table, dict | list) and table is not None else ""
+    choices = _choices(struct) if "enum value" in text else []
+    allowed_values = f"; allowed are {', '.join(map(repr, choices))}" if choices else ""
+    return f"`{key}`: {text}{found}{allowed_values}."
 
 
-def _child(struct: Any, name: str) -> Any:
-    """The type of one step down: a structure's field, or the members of a list or mapping."""
-    for candidate in (struct, *getattr(struct, "__args__", ())):
+def _child(kind: Any, name: str) -> Any:
+    """The type of one step down: a structure's field by its name in the file, or the members of a list or mapping."""
+    for candidate in _unions(kind):
         if name and hasattr(candidate, "__struct_fields__"):
             for info in msgspec.structs.fields(candidate):
                 if info.encode_name == name:
-                    return _inner(info.type)
-    return _inner(struct)
+                    return info.type
+        elif members := get_args(candidate):
+            return members[-1] if members[-1] is not ... else members[0]
+    return None
 
 
-def _inner(kind: Any) -> Any:
-    """A container's or optional's member that is a structure, else the type itself."""
-    for member in getattr(kind, "__args__", ()):
-        found = _inner(member)
-        if hasattr(found, "__struct_fields__"):
-            return found
-    return kind
+def _unions(kind: Any) -> list[Any]:
+    """The type itself, or what an optional or union may be, without `Annotated`."""
+    if hasattr(kind, "__metadata__"):
+        return _unions(kind.__origin__)
+    if get_origin(kind) in (Union, UnionType):
+        return [inner for member in get_args(kind) for inner in _unions(member)]
+    return [kind]
+
+
+def _choices(kind: Any) -> list[Any]:
+    """The values that a Literal or an enumeration allows."""
+    found: list[Any] = []
+    for candidate in _unions(kind):
+        if get_origin(candidate) is Literal:
+            found += get_args(candidate)
+        elif isinstance(candidate, type) and issubclass(candidate, enum.Enum):
+            found += [member.value for member in candidate]
+    return found

@@ -27,7 +27,6 @@ _RESPONDER_FIELDS = (
     "x-autoresponder",
     "x-mail-autoreply",
     "x-vacation",
-    "x-cron-env-autoreply",
 )
 
 
@@ -69,8 +68,15 @@ def _known(letter: Letter) -> frozenset[str]:
     return frozenset(address.lower() for name in names if (address := first_address(name)))
 
 
+def _tells_absence(letter: Letter) -> bool:
+    return ABSENT.search(f"{letter.subject[:300]}\n{unquoted(letter.text)[:_WORDS_LIMIT]}") is not None
+
+
 def _is_automatic(letter: Letter) -> bool:
     head = letter.head
+    if letter.from_daemon and not NAMED.match(letter.subject[:300]) and not _tells_absence(letter):
+        # Mail systems set Auto-Submitted: auto-replied on reports too (Exim); one that we cannot read is no vacation.
+        return False
     if letter.auto_submitted.startswith("auto-replied"):
         return True
     if any((value := head.get(name)) and value.lower() != "no" for name in _RESPONDER_FIELDS):
@@ -96,4 +102,4 @@ def _is_automatic(letter: Letter) -> bool:
         or bool(head.get("x-auto-response-suppress"))
         or precedence in ("bulk", "junk")
     )
-    return weak and ABSENT.search(f"{letter.subject[:300]}\n{unquoted(letter.text)[:_WORDS_LIMIT]}") is not None
+    return weak and _tells_absence(letter)

@@ -159,6 +159,7 @@ class RelaySmtp(LoginCommands):
                 self.reset()
                 return
             await self.push(b"354 End the mail with <CR><LF>.<CR><LF>")
+            await self.flush()
             await self._take_mail()
 
     async def _take_mail(self) -> None:
@@ -170,8 +171,6 @@ class RelaySmtp(LoginCommands):
                 return
             if reply == "":
                 reply = str(await self.ask("DATA"))
-            if reply.startswith("250"):
-                self.mail_done()
         finally:
             # The handler takes the lease over for work that outlives this connection.
             if envelope.lease is not None:
@@ -181,6 +180,17 @@ class RelaySmtp(LoginCommands):
             self.reset()
         await self.push(reply)
         await self.flush()
+        if reply.startswith("250"):
+            self.mail_done()
+            if await self.is_heard():
+                await self._tell_heard(envelope)
+
+    async def _tell_heard(self, envelope: RelayEnvelope) -> None:
+        """Without this the same content stays the same mail, and a client's second try is told 250 again."""
+        try:
+            await self.event_handler.handle_TOLD(envelope)
+        except Exception as error:  # the client has its reply: a second one would put everything out of step
+            log_event(Event.OWN_FAULT, level=40, error=error, where="handle_TOLD")
 
     async def _read_mail(self, envelope: RelayEnvelope) -> str | None:
         """Read the content into the envelope: "" when it is there, a reply that refuses it, None when all is over."""

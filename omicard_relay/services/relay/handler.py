@@ -81,7 +81,7 @@ class RelayHandler:
         if drop is None:
             return "250 2.1.5 Ok"
         mail = self._submission(session, envelope, None)
-        await self._ledger.record_rejected(mail, _storable(address), drop)
+        await self._ledger.record_rejected(mail, address, drop)
         envelope.rejected.append(address)
         log_event(Event.RECIPIENT_REJECTED, submission=mail.submission_id, step=drop.step, code=drop.bounce_code)
         return smtp_reply(drop)
@@ -108,10 +108,11 @@ class RelayHandler:
             task.add_done_callback(lambda _: lease.release())
         del incoming
         reply = await asyncio.shield(task)
-        if reply.startswith("250") and not server.is_gone:
-            self._ledger.answered(envelope.submission_id)
         log_event(Event.ANSWERED, submission=envelope.submission_id, reply=reply)
         return reply
+
+    async def handle_TOLD(self, envelope: RelayEnvelope) -> None:
+        self._ledger.answered(envelope.submission_id)
 
     async def handle_exception(self, error: Exception) -> str:
         log_event(Event.OWN_FAULT, level=40, error=error, kind=type(error).__name__)
@@ -149,7 +150,8 @@ class RelayHandler:
         ident = _text(told.get("IDENT"))
         envid = None if envelope.mail.envid is None else decode_xtext(envelope.mail.envid).decode("utf-8", "replace")
         campaign = facts.campaign if facts is not None else None
-        if campaign is None and facts is not None and self._settings.campaign.envid and envid:
+        if campaign is None and self._settings.campaign.envid and envid:
+            # At RCPT this is a guess that the header may correct; a mail of which nothing is left never has one.
             campaign = one_line(envid, 500)
         if not envelope.mail.reverse_path:
             campaign = None
@@ -161,7 +163,7 @@ class RelayHandler:
             client_ip=_text(told.get("ADDR")).removeprefix("IPV6:")[:45] or session.client_ip,
             client_name=(_text(told.get("NAME")) or _text(told.get("HELO")) or one_line(session.host_name or ""))[:255],
             login=session.login,
-            reverse_path=_storable(envelope.mail.reverse_path),
+            reverse_path=envelope.mail.reverse_path,
             message_id=facts.message_id if facts is not None else None,
             subject=facts.subject if facts is not None else None,
             campaign=campaign,
@@ -194,8 +196,3 @@ def _text(value: bytes | None) -> str:
     if value is None or value in (UNAVAILABLE, b"[TEMPUNAVAIL]"):
         return ""
     return one_line(value.decode("utf-8", "replace"), 255)
-
-
-def _storable(address: str) -> str:
-    """An address that a database takes: octets that are no UTF-8 are shown as such."""
-    return address.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,22 +1,19 @@
 """What the relay asks of the store and tells it, each in one job of the writing thread (store/submissions.py has the order).
 
-What the store must still be told, when it failed or is late, is owed: it goes first in every later job, so that no later
-mail is judged without it.
-Left to others: SQL (store/), what a drop or a fate means for the client (verdicts.py).
-Known limits: what is owed is lost with the process; the followed log then tells it (store/attempts.py).
+Left to others: SQL (store/), failing writes (debts.py), what a drop or a fate means for the client (verdicts.py).
 """
 
 import asyncio
-import itertools
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from omicard_relay.mail import ListName, Reply, Submission, Verdict, address_key, domain_of
 from omicard_relay.scrub import Candidate, Drop, scrub
+from omicard_relay.scrub.syntax import wire_fault
+from omicard_relay.services.relay.debts import AGAIN_SECONDS, FLUSH_SECONDS, Debts
 from omicard_relay.services.relay.events import Event, log_event
 from omicard_relay.services.relay.next_hop import Fate, FateKind
 from omicard_relay.services.relay.parameters import RcptCommand
@@ -29,16 +26,7 @@ from omicard_relay.tables.settings import Settings, StepName
 
 __all__ = ["Booking", "Kept", "Ledger", "new_submission_id"]
 
-T = TypeVar("T")
-_Job = Callable[[Tx], None]
-
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-#: Seconds after an answer before it is written by itself, when no other job takes it along.
-_FLUSH_SECONDS = 0.05
-#: Seconds before what is owed is tried again.
-_AGAIN_SECONDS = 1.0
-#: What is owed at most: a store that is gone for long must not fill the memory.
-_OWED_LIMIT = 10_000
 #: Threads that read for RCPT.
 _READERS = 2
 _LIST_STEPS: tuple[StepName, ...] = ("unsubscribed", "blacklist", "known-bounce")
@@ -78,14 +66,11 @@ class Ledger:
     ) -> None:
         self._settings = settings
         self._store = store
-        self._writer = writer
+        self._debts = Debts(writer)
         self._return_path = return_path
         self._clock = clock
         self._run = secrets.token_hex(8)
         self._running: set[str] = set()
-        self._owed: dict[int, _Job] = {}
-        self._numbers = itertools.count()
-        self._flush: asyncio.TimerHandle | None = None
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="relay-reader")
         modes = {
             "unsubscribed": settings.scrub.unsubscribed,
@@ -98,8 +83,9 @@ class Ledger:
         """The drop that is to be answered at RCPT, before the campaign is known; None: wait for the content."""
         scrubbing = self._settings.scrub
         sender = domain_of(reverse_path)
+        can_stand = wire_fault(address) is None
         drop = scrub(Candidate(address=address, sender_domain=sender), scrubbing).drop
-        if drop is not None and "syntax" not in scrubbing.whitelist_wins_over:
+        if drop is not None and ("syntax" not in scrubbing.whitelist_wins_over or not can_stand):
             return drop if drop.reject else None
         if drop is None and not self._asks_lists_early:
             return None
@@ -125,18 +111,9 @@ class Ledger:
 
         def job(tx: Tx) -> None:
             submissions.add_submission(tx, mail)
-            submissions.add_dropped(
-                tx,
-                mail,
-                address,
-                own_row=None,
-                step=drop.step,
-                reason=drop.reason,
-                bounce_code=drop.bounce_code,
-                now=self._clock(),
-            )
+            self._drop(tx, mail, address, None, drop, self._clock())
 
-        await self._write(job)
+        await self._debts.write(job)
 
     async def book(
         self, mail: Submission, recipients: Sequence[RcptCommand], *, rejected: Sequence[str], scrubbed: bool
@@ -145,7 +122,7 @@ class Ledger:
         running = frozenset(self._running)
         self._running.add(mail.submission_id)
         try:
-            return await self._write(lambda tx: self._book(tx, mail, recipients, rejected, scrubbed, running))
+            return await self._debts.write(lambda tx: self._book(tx, mail, recipients, rejected, scrubbed, running))
         except BaseException:
             self._running.discard(mail.submission_id)
             raise
@@ -201,6 +178,8 @@ class Ledger:
 
     def _judge(self, tx: Tx, mail: Submission, address: str, own_row: int | None, now: datetime) -> Drop | None:
         sender = domain_of(mail.reverse_path)
+        if wire_fault(address):  # no database takes it, and no list has it
+            return scrub(Candidate(address=address, sender_domain=sender), self._settings.scrub).drop
         candidate = Candidate(
             address=address,
             sender_domain=sender,
@@ -214,7 +193,7 @@ class Ledger:
         submissions.add_dropped(
             tx,
             mail,
-            address,
+            address.encode("utf-8", "backslashreplace").decode("utf-8"),
             own_row=own_row,
             step=drop.step,
             reason=drop.reason,
@@ -275,10 +254,10 @@ class Ledger:
                     submissions.mark_refused(tx, rows, reply, verdicts[fate.text], now=now)
 
         try:
-            await self._write(job)
+            await self._debts.write(job)
         except Exception as error:
             log_event(Event.STORE_OWED, level=40, submission=submission_id, error_text=str(error))
-            self._owe(job, _AGAIN_SECONDS)
+            self._debts.owe(job, AGAIN_SECONDS)
             return False
         finally:
             self._running.discard(submission_id)
@@ -291,49 +270,12 @@ class Ledger:
     def answered(self, submission_id: str) -> None:
         """The client is being told 250: from now on the same content is another mail."""
         now = self._clock()
-        self._owe(lambda tx: submissions.mark_answered(tx, submission_id, now=now), _FLUSH_SECONDS)
+        self._debts.owe(lambda tx: submissions.mark_answered(tx, submission_id, now=now), FLUSH_SECONDS)
 
     async def close(self) -> None:
-        """Write what is owed, as far as the store lets us, and end the reading threads."""
-        if self._flush is not None:
-            self._flush.cancel()
-        if self._owed:
-            await self._pay()
+        """Write what is owed, and end the reading threads."""
+        await self._debts.close()
         self._readers.shutdown(wait=False)
-
-    def _owe(self, job: _Job, seconds: float) -> None:
-        while len(self._owed) >= _OWED_LIMIT:
-            self._owed.pop(next(iter(self._owed)))
-        self._owed[next(self._numbers)] = job
-        if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(seconds, self._pay_soon)
-
-    def _pay_soon(self) -> None:
-        self._flush = None
-        if self._owed:
-            self._paying = asyncio.ensure_future(self._pay())
-
-    async def _pay(self) -> None:
-        try:
-            await self._write(lambda tx: None)
-        except Exception as error:
-            log_event(Event.STORE_OWED, level=40, owed=len(self._owed), error_text=str(error))
-        if self._owed and self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._pay_soon)
-
-    async def _write(self, job: Callable[[Tx], T]) -> T:
-        """Run a job in the writing thread, what is owed before it."""
-        owed = dict(self._owed)
-
-        def whole(tx: Tx) -> T:
-            for one in owed.values():
-                one(tx)
-            return job(tx)
-
-        result = await asyncio.wrap_future(self._writer.submit(whole))
-        for number in owed:
-            self._owed.pop(number, None)
-        return result
 
 
 def new_submission_id(now: datetime) -> str:

@@ -37,6 +37,11 @@ class NextHopPool:
         """Every connection is out, and none has come back for the whole time that anybody would wait."""
         return self._lent >= self.size and time.monotonic() - self._last_return > self._wait_seconds
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a connection."""
+        return len(self._waiters)
+
     async def deliver(self, transaction: Transaction) -> tuple[Fate, ...]:
         """Hand one mail over on some connection. Raises NextHopError when there is none: nothing was sent."""
         await self._enter()

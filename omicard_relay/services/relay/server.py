@@ -15,6 +15,7 @@ from aiosmtpd.smtp import MISSING, SMTP, TLSSetupException
 
 from omicard_relay.services.relay.door import Door
 from omicard_relay.services.relay.events import Event, log_event
+from omicard_relay.services.relay.heard import has_arrived
 from omicard_relay.services.relay.session import Hooks, RelayEnvelope, RelaySession
 
 __all__ = ["CHUNK", "Conversation"]
@@ -48,8 +49,8 @@ class Conversation(SMTP):
         self.inbox = bytearray()
         self._outbox = bytearray()
         self._errors_left, self._idle_left = ERROR_BUDGET, IDLE_BUDGET
-        self._listening = False
-        self._ended = self._at_once = False
+        self._listening = self._is_surplus = False
+        self._ended = self._at_once = self._input_ended = False
         super().__init__(
             hooks,
             data_size_limit=door.settings.size_limit,
@@ -70,7 +71,11 @@ class Conversation(SMTP):
         return RelayEnvelope()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.door.connected.add(self)
+        if self not in self.door.connected:
+            # Decided now: when many come at once, the first ones are served.
+            self._is_surplus = len(self.door.connected) >= self.door.settings.max_connections
+            if not self._is_surplus:
+                self.door.connected.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -80,6 +85,7 @@ class Conversation(SMTP):
 
     def eof_received(self) -> bool | None:
         # aiosmtpd drops everything here; a client that closes its own half first still gets its replies.
+        self._input_ended = True
         if self.session.ssl is not None:
             self._reader.feed_eof()
             return False
@@ -94,7 +100,6 @@ class Conversation(SMTP):
         """Whether a reply could not reach the client any more."""
         return self._ended or self.transport is None or self.transport.is_closing()
 
-    @property
     def _may_go(self) -> bool:
         """The relay is stopping, and this client has no mail under way."""
         return self.door.is_stopping and self.envelope.mail is None
@@ -127,22 +132,26 @@ class Conversation(SMTP):
 
     async def _handle_client(self) -> None:
         try:
-            if len(self.door.connected) > self.door.settings.max_connections:
+            if self._is_surplus:
                 log_event(Event.CONNECTION_REFUSED, client=self.session.client_ip, connected=len(self.door.connected))
-                await self.hang_up("421 4.3.2 Too many connections, come again")
+                self.cut("421 4.3.2 Too many connections, come again")
                 return
-            if self._may_go:
+            if self._may_go():
                 await self.hang_up("421 4.3.2 The relay is stopping, come again")
                 return
             await self.push(f"220 {self.hostname} ESMTP {self.__ident__}".encode())
             while not self._ended and await self._one_command():
-                if self._may_go:
+                if self._may_go():
                     await self.hang_up("421 4.3.2 The relay is stopping, come again")
         except ConnectionError:
             pass
         finally:
             self.pause_clock()
             self.close()
+            if self._original_transport is not None:
+                self._original_transport.close()
+            # After a handshake that failed nobody calls connection_lost.
+            self.door.connected.discard(self)
 
     async def _one_command(self) -> bool:
         """Read a command and carry it out; False when the client has gone."""
@@ -253,6 +262,12 @@ class Conversation(SMTP):
             self._writer.write(bytes(self._outbox))
             self._outbox.clear()
             await self._writer.drain()
+
+    async def is_heard(self) -> bool:
+        """Whether what was sent has reached a client that is still there."""
+        if self.is_gone or self.transport is None:
+            return False
+        return not self._input_ended or await has_arrived(self.transport)
 
     async def mistake(self, reply: str) -> None:
         """Refuse a command that was wrong; too many of them end the connection."""

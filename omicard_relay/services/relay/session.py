@@ -58,7 +58,10 @@ class RelayEnvelope(Envelope):  # type: ignore[misc, unused-ignore]
 
 
 class Hooks(Protocol):
-    """What the server asks. Each gives a whole reply; `handle_READY` may give None: go on with 354."""
+    """What the server asks. Each gives a whole reply; `handle_READY` may give None: go on with 354.
+
+    `handle_TOLD` is called when a client has heard its 250.
+    """
 
     async def handle_MAIL(
         self, server: Any, session: RelaySession, envelope: RelayEnvelope, command: MailCommand
@@ -68,6 +71,7 @@ class Hooks(Protocol):
     ) -> str: ...
     async def handle_READY(self, server: Any, session: RelaySession, envelope: RelayEnvelope) -> str | None: ...
     async def handle_DATA(self, server: Any, session: RelaySession, envelope: RelayEnvelope) -> str: ...
+    async def handle_TOLD(self, envelope: RelayEnvelope) -> None: ...
     async def handle_exception(self, error: Exception) -> str: ...
 
 

@@ -144,3 +144,25 @@ def test_flufl_knows_what_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> 
     assert [item.recipient for item in found.evidence] == ["ann@example.com"]
     assert found.notes == ("recipients found by flufl.bounce, cause not read",)
     assert read_mail(b"From: ann@example.com\n\nhello\n").kind is MailKind.NOT_A_BOUNCE
+
+
+def test_notification_whose_long_line_was_broken_on_the_way() -> None:
+    raw = (
+        b'From: no-reply@notify.example\n\n{"notificationType":"Bounce","mail":{},"bounce":{"bouncedRecipients":'
+        b'[{"emailAddress":"ann@exa!\n mple.com"}]}}\n'
+    )
+    assert read_mail(raw).evidence[0].recipient == "ann@example.com"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"notificationType":"Delivery","mail":{}}',
+        '{"mail":',
+        '{"mail":[1]}',
+        '{"notificationType":["Bounce"],"mail":1}',
+    ],
+    ids=["delivery", "cut", "no-type", "wrong-types"],
+)
+def test_other_objects_are_no_bounce(text: str) -> None:
+    assert read_mail(f"From: a@b.example\n\n{text}\n".encode()).kind is MailKind.NOT_A_BOUNCE
