@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import cast
 
 import aiosmtplib
 import uvloop
@@ -40,9 +41,9 @@ class Sink(asyncio.Protocol):
     """Takes every mail, as fast as octets can be looked through."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport, self._buffer, self._in_data, self._count = transport, b"", False, 0
-        transport.write(b"220 next\r\n")
+        # uvloop's transports are no subclass of asyncio's.
+        self._transport, self._buffer, self._in_data, self._count = cast(asyncio.Transport, transport), b"", False, 0
+        self._transport.write(b"220 next\r\n")
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

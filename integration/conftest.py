@@ -1,6 +1,5 @@
-"""What the scenarios share: a line that is started and stopped, small campaigns, and waiting for conditions."""
+"""What the scenarios share: a line that is started and stopped, and campaigns."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +8,8 @@ from typing import Any
 import pytest
 
 from lab.campaign import Campaign, plan
-from lab.compare import differences, is_settled
 from lab.line import Line
 from lab.namespace import inside
-from omicard_relay.store import reports
-from omicard_relay.store.reports import Subject
-
-#: Seconds in which a campaign must have settled; it takes a third of it on two free cores.
-PATIENCE = 180.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,35 +54,3 @@ def small_campaign() -> Callable[..., Campaign]:
         return replace(whole, recipients=tuple(chosen))
 
     return cut
-
-
-def fates(line: Line, campaign: Campaign) -> list[Subject]:
-    """Every recipient of the campaign as the store has it now."""
-    store = line.store()
-    try:
-        with store.read() as tx:
-            return reports.fates(tx, campaign=campaign.name)
-    finally:
-        store.close()
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Wait for a condition; fails with `what` when it does not come."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:.0f} s in vain: {what}")
-        time.sleep(0.1)
-
-
-def assert_settles(line: Line, campaign: Campaign) -> list[Subject]:
-    """Wait until every recipient is settled; then store and books must agree, row by row."""
-    deadline = time.monotonic() + PATIENCE
-    subjects = fates(line, campaign)
-    while not is_settled(campaign, subjects) and time.monotonic() < deadline:
-        time.sleep(0.5)
-        subjects = fates(line, campaign)
-    wrong = differences(campaign, subjects, line.internet.books())
-    assert not wrong, "\n".join(wrong[:40])
-    assert is_settled(campaign, subjects)
-    return subjects

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Callable
 
 import dkim
-from conftest import assert_settles  # type: ignore[import-not-found]
 
 from lab.campaign import Campaign
 from lab.line import Line
 from lab.submit import submit
+from lab.waiting import assert_settles
 
 
 def test_store_and_books_agree_row_by_row(make_line: Callable[..., Line], campaign: Campaign) -> None:

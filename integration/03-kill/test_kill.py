@@ -4,11 +4,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from conftest import assert_settles, fates, wait_until  # type: ignore[import-not-found]
-
 from lab.campaign import Campaign
 from lab.line import Line
 from lab.submit import Told, submit
+from lab.waiting import assert_settles, fates, wait_until
 
 #: After how many settled recipients which service is killed.
 _KILLS = (

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import assert_settles, fates, wait_until  # type: ignore[import-not-found]
 
 from lab.campaign import Campaign
 from lab.domains import Fate
 from lab.line import Line
 from lab.namespace import mount_short
 from lab.submit import submit
+from lab.waiting import assert_settles, fates, wait_until
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _USER = "nobody"
@@ -67,6 +67,7 @@ def _log_has(line: Line, text: str) -> bool:
 
 def _line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Line:
     """A line whose ingester and pipe run as a user without rights, from places that this user can reach."""
+    tmp_path.chmod(0o755)
     checkout, folder = mount_short(_CHECKOUT), mount_short(tmp_path)
     packages = Path(next(path for path in sys.path if path.endswith("site-packages")))
     short_packages = mount_short(packages)

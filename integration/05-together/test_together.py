@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-from conftest import assert_settles  # type: ignore[import-not-found]
-
 from lab.campaign import Campaign
 from lab.domains import Fate
 from lab.line import SENDER_DOMAIN, Line
 from lab.submit import submit
+from lab.waiting import assert_settles
 
 
 def test_recipients_stay_together_and_agree_with_the_books(

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from conftest import assert_settles, wait_until  # type: ignore[import-not-found]
-
 from lab.campaign import Campaign
 from lab.line import SENDER_DOMAIN, Line
 from lab.submit import Told, submit
+from lab.waiting import assert_settles, wait_until
 
 
 def test_clients_wait_while_postfix_is_away(

@@ -250,7 +250,7 @@ list_change = Table(
     Column("id", Integer, primary_key=True),
     Column("time", Moment, nullable=False),
     Column("who", Text, nullable=False),
-    Column("what", String(8), nullable=False),  # add | remove | undo
+    Column("what", String(8), nullable=False),  # add | remove
     Column("entry_id", ForeignKey("list_entry.id"), nullable=False, index=True),
     Column("note", Text, nullable=False, default=""),
 )

@@ -176,7 +176,7 @@ CODES = {
     "version is no status": ("220 server 5.4.3 ready", 220, None),
     "qmail ending": ("Sorry, no mailbox here by that name. (#5.1.1)", None, "5.1.1"),
     "pair inside": ("SMTP:RCPT host 192.0.2.8: 553 5.3.0 <ann@example.com>... no", 553, "5.3.0"),
-    "ironport": ("5.1.0 - Unknown address error 550-'no such user' (delivery attempts: 0)", 550, None),
+    "ironport": ("5.1.0 - Unknown address error 550-'nobody of that name' (delivery attempts: 0)", 550, None),
     "greeting before the refusal": ("220-mx1 421 4.2.1 later", 421, "4.2.1"),
     "accepted": ("250 2.1.5 Ok", 250, "2.1.5"),
     "doubled by a relay": ("550 550 5.1.1 no such user", 550, "5.1.1"),

@@ -62,7 +62,7 @@ FATES = {
     "returned at last": ([FULL, GONE], ("returned", 902, "550 gone", 2)),
     "expired, the last server's words": ([FULL, GREY, EXPIRED], ("returned", 935, "450 grey", 2)),
     "expired, no cause": ([EXPIRED_BARE], ("returned", 931, "time ran out", 0)),
-    "an alias is no fate": ([ALIAS], ("queued", None, None, 1)),
+    "an alias is no fate": ([ALIAS], ("queued", None, None, 0)),
 }
 
 
