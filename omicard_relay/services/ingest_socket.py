@@ -68,8 +68,9 @@ async def _answer(ingester: Ingester, reader: asyncio.StreamReader) -> bytes:
         )
         return b"OK"
     except (StoreError, WireError, TimeoutError, EOFError, ConnectionError) as error:
-        log.error("event=ingest-failed error=%r", str(error) or type(error).__name__)
-        return f"not stored: {error or type(error).__name__}".encode()
+        why = str(error) or type(error).__name__
+        log.error("event=ingest-failed error=%r", why)
+        return f"not stored: {why}".encode(errors="replace")
     except Exception:
         # Our own fault must not lose a bounce: the client ends with 75, and Postfix tries again.
         log.exception("event=ingest-bug")

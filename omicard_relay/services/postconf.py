@@ -89,10 +89,8 @@ class Postconf:
 
     def verify(self) -> tuple[bool, tuple[str, ...]]:
         """(`postfix check` is content, what it said, a line each). It makes missing queue folders and needs root."""
-        done = self._start("postfix", "check")
-        return done.returncode == 0, tuple(
-            dict.fromkeys(one_line(line) for line in done.stderr.splitlines() if line.strip())
-        )
+        status, said = self._postfix("check")
+        return status == 0, tuple(dict.fromkeys(one_line(line) for line in said.splitlines() if line.strip()))
 
     def reload(self) -> None:
         """Tell the running Postfix to read its configuration again."""

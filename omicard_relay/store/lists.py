@@ -27,12 +27,20 @@ __all__ = [
 Change = sa.Row[tuple[object, ...]]
 
 
+# Asked for every recipient, so it is made once: making a statement costs as much as running it.
+_COVERING = sa.select(list_entry).where(
+    list_entry.c.value.in_([sa.bindparam("address"), sa.bindparam("domain")]),
+    list_entry.c.removed.is_(None),
+    sa.or_(list_entry.c.expires.is_(None), list_entry.c.expires > sa.bindparam("now")),
+)
+
+
 def covering_entries(
     tx: Tx, address: str, *, sender_domain: str, campaign: str | None, now: datetime
 ) -> dict[ListName, ListEntry]:
     """Per list the entry that speaks of this address in this mail: the address itself before its domain."""
     key, domain = address_key(address), domain_of(address)
-    rows = tx.execute(_active(now).where(list_entry.c.value.in_([key, f"@{domain}"])))
+    rows = tx.execute(_COVERING, {"now": now, "address": key, "domain": f"@{domain}"}).all()
     found: dict[ListName, ListEntry] = {}
     for row in sorted(rows, key=lambda row: str(row.value).startswith("@")):
         entry = _entry(row)

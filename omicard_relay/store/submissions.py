@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from omicard_relay.mail import RecipientState, Reply, Submission, Verdict, address_key
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.fates import refold
-from omicard_relay.store.schema import campaign_claim, follow_place, recipient, submission
+from omicard_relay.store.schema import attempt, bounce_report, campaign_claim, follow_place, recipient, submission
 
 __all__ = [
     "Prior",
@@ -43,6 +43,41 @@ _RETRY_WINDOW = timedelta(days=7)
 _NOT_IN_POSTFIX = (RecipientState.NOT_TAKEN, RecipientState.DROPPED, RecipientState.REFUSED)
 
 
+# The statements of every mail's way, made once: making one costs as much as running it.
+_EARLIER_TRIES = (
+    sa.select(recipient.c.id, recipient.c.state, recipient.c.state_since, recipient.c.address_key)
+    .add_columns(submission.c.id.label("submission_id"))
+    .join(submission)
+    .where(
+        submission.c.digest == sa.bindparam("digest"),
+        submission.c.answered.is_(None),
+        submission.c.id != sa.bindparam("own"),
+        submission.c.received > sa.bindparam("since"),
+    )
+    .order_by(recipient.c.id)
+)
+_FIRST_OF_CAMPAIGN = sa.select(campaign_claim.c.recipient_id).where(
+    campaign_claim.c.campaign == sa.bindparam("campaign"), campaign_claim.c.address_key == sa.bindparam("key")
+)
+_INSERT_SUBMISSION = submission.insert()
+_UPDATE_SUBMISSION = submission.update().where(submission.c.id == sa.bindparam("own"))
+_INSERT_RECIPIENT = recipient.insert()
+_IDS: sa.BindParameter[list[int]] = sa.bindparam("ids", expanding=True)
+_HAND_OVER = (
+    recipient.update()
+    .where(recipient.c.id.in_(_IDS), recipient.c.state == RecipientState.HANDING_OVER)
+    .values(state=RecipientState.QUEUED, state_since=sa.bindparam("since"), queue_id=sa.bindparam("queue"))
+)
+#: Whether the log or a bounce was quicker than the relay's own record.
+_IS_TOLD_OF = sa.select(
+    sa.or_(
+        sa.exists().where(attempt.c.queue_id == sa.bindparam("queue")),
+        sa.exists().where(bounce_report.c.recipient_id.in_(_IDS)),
+    )
+)
+_ANSWER = submission.update().where(submission.c.id == sa.bindparam("own")).values(answered=sa.bindparam("now"))
+
+
 class PriorState(StrEnum):
     """What an earlier try of the very same mail means for this one."""
 
@@ -65,8 +100,8 @@ class Prior:
 _WEIGHT = {PriorState.NONE: 0, PriorState.IN_DOUBT: 2, PriorState.TAKEN: 4}
 
 
-def add_submission(tx: Tx, mail: Submission) -> None:
-    """Write the mail down; a second call for the same id fills in what is known by now."""
+def add_submission(tx: Tx, mail: Submission, *, is_new: bool = False) -> None:
+    """Write the mail down; a second call for the same id fills in what is known by now (`is_new`: there was none)."""
     row = {
         "digest": mail.digest,
         "received": mail.received,
@@ -82,9 +117,8 @@ def add_submission(tx: Tx, mail: Submission) -> None:
         "size": mail.size,
         "first_queue_id": mail.first_queue_id,
     }
-    changed = tx.execute(submission.update().where(submission.c.id == mail.submission_id).values(row))
-    if not changed.rowcount:
-        tx.execute(submission.insert().values(id=mail.submission_id, **row))
+    if is_new or not tx.execute(_UPDATE_SUBMISSION, {"own": mail.submission_id, **row}).rowcount:
+        tx.execute(_INSERT_SUBMISSION, {"id": mail.submission_id, **row})
 
 
 def find_priors(
@@ -94,18 +128,8 @@ def find_priors(
 
     `running` are the submissions that this process is handing over at this moment.
     """
-    rows = tx.execute(
-        sa.select(recipient.c.id, recipient.c.state, recipient.c.state_since, recipient.c.address_key)
-        .add_columns(submission.c.id.label("submission_id"))
-        .join(submission)
-        .where(
-            submission.c.digest == mail.digest,
-            submission.c.answered.is_(None),
-            submission.c.id != mail.submission_id,
-            submission.c.received > now - _RETRY_WINDOW,
-        )
-        .order_by(recipient.c.id)
-    ).all()
+    asked = {"digest": mail.digest, "own": mail.submission_id, "since": now - _RETRY_WINDOW}
+    rows = tx.execute(_EARLIER_TRIES, asked).all()
     found: dict[str, Prior] = {}
     weights: dict[str, int] = {}
     for row in rows:
@@ -120,13 +144,7 @@ def find_priors(
         else:
             state = PriorState.IN_DOUBT
         # An address may stand twice (a duplicate that was dropped): the row that says most decides.
-        weight = (
-            3
-            if state is PriorState.TAKEN
-            else 2
-            if state is PriorState.IN_DOUBT
-            else int(row.state != RecipientState.DROPPED)
-        )
+        weight = _WEIGHT[state] + (row.state != RecipientState.DROPPED)
         if weight > weights.get(row.address_key, -1):
             weights[row.address_key] = weight
             found[row.address_key] = Prior(state=state, recipient_id=row.id)
@@ -154,11 +172,7 @@ def is_in_campaign(tx: Tx, campaign: str | None, address: str, *, own_row: int |
     """Whether another mail of this campaign has this address already."""
     if campaign is None:
         return False
-    first = tx.execute(
-        sa.select(campaign_claim.c.recipient_id).where(
-            campaign_claim.c.campaign == campaign, campaign_claim.c.address_key == address_key(address)
-        )
-    ).scalar()
+    first = tx.execute(_FIRST_OF_CAMPAIGN, {"campaign": campaign, "key": address_key(address)}).scalar()
     return first is not None and first != own_row
 
 
@@ -229,13 +243,11 @@ def add_dropped(
 
 def mark_handed_over(tx: Tx, recipient_ids: Iterable[int], queue_id: str, *, now: datetime) -> None:
     """Postfix answered 250: it has these recipients under this queue id. What the log told meanwhile is applied."""
-    for recipient_id in recipient_ids:
-        tx.execute(
-            recipient.update()
-            .where(recipient.c.id == recipient_id, recipient.c.state == RecipientState.HANDING_OVER)
-            .values(state=RecipientState.QUEUED, state_since=now, queue_id=queue_id)
-        )
-        refold(tx, recipient_id)
+    ids = list(recipient_ids)
+    tx.execute(_HAND_OVER, {"ids": ids, "since": now, "queue": queue_id})
+    if tx.execute(_IS_TOLD_OF, {"ids": ids, "queue": queue_id}).scalar():
+        for recipient_id in ids:
+            refold(tx, recipient_id)
 
 
 def mark_not_taken(tx: Tx, recipient_ids: Iterable[int], reply: str, *, now: datetime) -> None:
@@ -278,14 +290,14 @@ def mark_refused(tx: Tx, recipient_ids: Iterable[int], reply: Reply, verdict: Ve
 
 def mark_answered(tx: Tx, submission_id: str, *, now: datetime) -> None:
     """The client was told 250: from now on the same content is another mail."""
-    tx.execute(submission.update().where(submission.c.id == submission_id).values(answered=now))
+    tx.execute(_ANSWER, {"own": submission_id, "now": now})
 
 
 def _put(tx: Tx, mail: Submission, address: str, own_row: int | None, **values: object) -> int:
     """Insert the recipient, or move the row of the earlier try over to this submission."""
     values |= {"submission_id": mail.submission_id, "address": address, "address_key": address_key(address)}
     if own_row is None:
-        key = tx.execute(recipient.insert().values(attempts=0, **values)).inserted_primary_key
+        key = tx.execute(_INSERT_RECIPIENT, {"attempts": 0, **values}).inserted_primary_key
         assert key is not None  # noqa: S101  an insert of one row always has one
         return int(key[0])
     before = tx.execute(sa.select(recipient.c.submission_id).where(recipient.c.id == own_row)).scalar()

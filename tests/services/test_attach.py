@@ -17,7 +17,7 @@ from omicard_relay.services.attach import Applied, install, remove
 from omicard_relay.services.attachcheck import Finding, State, check
 from omicard_relay.services.attachrecord import our_folder, read_record
 from omicard_relay.services.postconf import Postconf, PostfixError, open_postconf
-from omicard_relay.tables.settings import RelaySettings, ReturnPathSettings, Settings
+from omicard_relay.tables.settings import IngestSettings, RelaySettings, ReturnPathSettings, Settings
 from omicard_relay.tables.snippets import Deployment, with_required
 from tests.attaching import configuration, free_port, needs_postfix, no_waiting, postfix, wait_for
 
@@ -417,7 +417,7 @@ class _Talk(socketserver.StreamRequestHandler):
         while line := self.rfile.readline().decode().rstrip("\r\n"):
             self.server.talk.append((self.client_address[0], line))
             match line.split()[0].upper():
-                case "EHLO":
+                case "EHLO" | "LHLO":
                     self.wfile.write(
                         b"250-relay.test\r\n250-XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE\r\n250 DSN\r\n"
                     )
@@ -439,6 +439,10 @@ class _Listening(socketserver.ThreadingTCPServer):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self.talk: list[tuple[str, str]] = []
+
+
+class _Listening6(_Listening):
+    address_family = socket.AF_INET6
 
 
 @pytest.fixture(scope="module")
@@ -464,9 +468,9 @@ def running() -> Iterator[Instance]:
             instance.relay.server_close()
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, host: str = "127.0.0.1") -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection((host, port), timeout=5).close()
     except OSError:
         return False
     return True
@@ -554,6 +558,52 @@ def test_log_has_no_complaint_about_our_configuration(running: Instance) -> None
     running.logged("to=<last@far.test>", "status=sent")
     complaints = [line for line in running.log.read_text().splitlines() if "warning:" in line or "fatal:" in line]
     assert complaints == []
+
+
+@pytest.mark.parametrize(("family", "host"), [("IPv4", "127.0.0.1"), ("IPv6", "::1")])
+def test_bounces_over_lmtp_and_the_filter_on_either_family(family: str, host: str) -> None:
+    """The other way home, on a Postfix with a public address alone in inet_interfaces, on both loopback addresses."""
+    server = _Listening6 if family == "IPv6" else _Listening
+    try:
+        relay, ingest = server((host, 0), _Talk), server((host, 0), _Talk)
+    except OSError:
+        pytest.skip(f"this machine has no {family} loopback")
+    for each in (relay, ingest):
+        threading.Thread(target=each.serve_forever, daemon=True).start()
+    settings = Settings(
+        relay=RelaySettings(host=host, port=relay.server_address[1], next_host=host, next_port=free_port()),
+        ingest=IngestSettings(host=host, port=ingest.server_address[1]),
+        return_path=SETTINGS.return_path,
+    )
+    with configuration(main="smtp_bind_address = 127.0.0.2\nlmtp_bind_address = 127.0.0.2\n") as folder:
+        text = (folder / "main.cf").read_text()
+        (folder / "main.cf").write_text(text.replace("inet_interfaces = 127.0.0.1", "inet_interfaces = loopback-only"))
+        bring(folder, "content-filter", "bounce-lmtp", settings=settings)
+        log = folder.parent / "log/maillog"
+        assert postfix(folder, "start").returncode == 0
+        try:
+            wait_for(lambda: _answers(settings.relay.next_port, host), "the listener")
+            with SMTP(host, settings.relay.next_port) as smtp:
+                smtp.sendmail("", ["b+Token@bounce.example.com"], MAIL.format(id="lmtp"))
+            wait_for(lambda: "status=sent" in log.read_text(), "the bounce to be taken")
+            submitted = subprocess.run(
+                ["/usr/sbin/sendmail", "-C", str(folder), "-f", "a@site.test", "ann@far.test"],
+                input=MAIL.format(id="sendmail").encode(),
+                capture_output=True,
+                check=False,
+                timeout=30,
+            )
+            assert submitted.returncode == 0, submitted.stderr
+            wait_for(lambda: log.read_text().count("status=sent") == 2, "the submission to be filtered")
+        finally:
+            postfix(folder, "stop")
+            for each in (relay, ingest):
+                each.shutdown()
+                each.server_close()
+    assert any(line.startswith("LHLO") for _, line in ingest.talk)
+    assert any(line.startswith("RCPT TO:<b+Token@bounce.example.com>") for _, line in ingest.talk)
+    assert any(line.startswith("RCPT TO:<ann@far.test>") for _, line in relay.talk)
+    assert {address for address, _ in (*relay.talk, *ingest.talk)} == {host}
 
 
 def test_postconf_knows_every_parameter_of_ours(folder: Path) -> None:

@@ -6,7 +6,6 @@ tells it (store/attempts.py).
 """
 
 import asyncio
-import itertools
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -32,56 +31,57 @@ class Debts:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._owed: dict[int, _Job] = {}
-        self._numbers = itertools.count()
+        self._owed: list[_Job] = []
+        self._sent: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._paying: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def write(self, job: Callable[[Tx], T]) -> T:
-        """Run a job in the writing thread, what is owed before it: both or none. Raises what failed."""
-        owed = dict(self._owed)
-
-        def whole(tx: Tx) -> T:
-            for one in owed.values():
-                one(tx)
-            return job(tx)
-
-        result = await asyncio.wrap_future(self._writer.submit(whole))
-        for number in owed:
-            self._owed.pop(number, None)
-        return result
+        """Run a job in the writing thread, behind what is owed. Raises what failed."""
+        self._send_owed()
+        return await asyncio.wrap_future(self._writer.submit(job))
 
     def owe(self, job: _Job, seconds: float) -> None:
         """Write this with the next job, or by itself in so many seconds. It may run more than once."""
-        while len(self._owed) >= _LIMIT:
-            self._owed.pop(next(iter(self._owed)))
-        self._owed[next(self._numbers)] = job
+        if len(self._owed) < _LIMIT:
+            self._owed.append(job)
         self._set_timer(seconds)
 
     async def close(self) -> None:
         """Write what is owed, as far as the store lets us."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._paying is not None:
-            await self._paying
-        if self._owed:
-            await self._pay()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._closed = True
+        await asyncio.gather(*self._sent, return_exceptions=True)
+        self._send_owed()
+        await asyncio.gather(*self._sent, return_exceptions=True)
 
     def _set_timer(self, seconds: float) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._pay_soon)
+        if self._timer is None and not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._pay)
 
-    def _pay_soon(self) -> None:
+    def _pay(self) -> None:
         self._timer = None
-        if self._owed:
-            self._paying = asyncio.create_task(self._pay())
+        self._send_owed()
 
-    async def _pay(self) -> None:
-        try:
-            await self.write(lambda tx: None)
-        except Exception as error:
-            log_event(Event.STORE_OWED, level=40, owed=len(self._owed), error_text=str(error))
-        if self._owed:
-            self._set_timer(AGAIN_SECONDS)
+    def _send_owed(self) -> None:
+        """All of it as one job, which stands before whatever is sent next; it is owed again when it fails."""
+        if not self._owed:
+            return
+        owed, self._owed = self._owed, []
+
+        def whole(tx: Tx) -> None:
+            for one in owed:
+                one(tx)
+
+        def done(sent: asyncio.Future[None]) -> None:
+            self._sent.discard(sent)
+            error = None if sent.cancelled() else sent.exception()
+            if error is not None:
+                log_event(Event.STORE_OWED, level=40, owed=len(owed), error_text=str(error))
+                self._owed = [*owed, *self._owed][:_LIMIT]
+                self._set_timer(AGAIN_SECONDS)
+
+        sent = asyncio.wrap_future(self._writer.submit(whole))
+        self._sent.add(sent)
+        sent.add_done_callback(done)

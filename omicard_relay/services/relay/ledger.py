@@ -147,7 +147,7 @@ class Ledger:
                 twice.append(recipient)
         if any(key in priors and priors[key].state is PriorState.IN_DOUBT for key in asked):
             return Booking(in_doubt=True)
-        submissions.add_submission(tx, mail)
+        submissions.add_submission(tx, mail, is_new=not rejected)
         kept: list[Kept] = []
         drops: list[Drop] = []
         taken = 0

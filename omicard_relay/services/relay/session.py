@@ -53,8 +53,6 @@ class RelayEnvelope(Envelope):  # type: ignore[misc, unused-ignore]
         self.submission_id = ""
         self.body = b""
         self.lease: Lease | None = None
-        #: The store was told of this transaction already.
-        self.is_recorded = False
 
 
 class Hooks(Protocol):
