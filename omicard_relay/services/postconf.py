@@ -3,13 +3,14 @@
 Main.cf values are read raw (`$name` unexpanded) or expanded; master.cf entries come as one line with single spaces.
 Everything goes through `-c FOLDER`, always absolute: with a relative one `postfix reload` fails without a word.
 Not here: what should stand there (tables/snippets.py), and what to do about a difference (services/attach.py).
-Known limits: a parameter `SERVICE_destination_…` of a service that master.cf lacks is not seen by postconf.
+Known limits: white space inside the braces of a master.cf argument is folded to single spaces.
 """
 
 import os
 import pty
 import select
 import shutil
+import stat
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -41,7 +42,11 @@ class Postconf:
 
     def explicit(self) -> dict[str, str]:
         """Name -> raw value of every parameter that main.cf sets."""
-        pairs = (line.partition("=") for line in self._run("postconf", "-n").splitlines())
+        done = self._done("postconf", "-n")
+        # What nothing uses, such as `omi_destination_concurrency_limit` without a service `omi`, stands in a warning only.
+        unused = f"{self.folder}/main.cf: unused parameter: "
+        lines = [line.partition(unused)[2] for line in done.stderr.split("\n") if unused in line]
+        pairs = (line.partition("=") for line in (*lines, *done.stdout.split("\n")))
         return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
 
     def effective(self, name: str) -> str:
@@ -55,7 +60,7 @@ class Postconf:
     def services(self) -> dict[str, str]:
         """`name/type` -> master.cf entry, on one line with single spaces."""
         found = {}
-        for line in self._run("postconf", "-M").splitlines():
+        for line in self._run("postconf", "-M").split("\n"):
             if line and not line[0].isspace():
                 found[name := "/".join(line.split()[:2])] = " ".join(line.split())
             elif line.strip():
@@ -65,22 +70,22 @@ class Postconf:
     def set_main(self, values: Mapping[str, str]) -> None:
         """Write these raw values to main.cf, in one step."""
         if values:
-            self._run("postconf", "-e", *(f"{name}={_single(value)}" for name, value in values.items()))
+            self._change("main.cf", "-e", *(f"{name}={_single(value)}" for name, value in values.items()))
 
     def drop_main(self, names: Iterable[str]) -> None:
         """Take these parameters out of main.cf, in one step."""
         if names := list(names):
-            self._run("postconf", "-X", *names)
+            self._change("main.cf", "-X", *names)
 
     def set_services(self, entries: Mapping[str, str]) -> None:
         """Write these entries to master.cf, in one step."""
         if entries:
-            self._run("postconf", "-M", *(f"{name}={_single(entry)}" for name, entry in entries.items()))
+            self._change("master.cf", "-M", *(f"{name}={_single(entry)}" for name, entry in entries.items()))
 
     def drop_services(self, names: Iterable[str]) -> None:
         """Take these services out of master.cf, in one step."""
         if names := list(names):
-            self._run("postconf", "-MX", *names)
+            self._change("master.cf", "-MX", *names)
 
     def lookup(self, table: str, key: str) -> str | None:
         """What one table (`type:name`) answers to a key, or None. It may be a table on the network: up to the time limit."""
@@ -101,10 +106,11 @@ class Postconf:
 
     def _postfix(self, *arguments: str) -> tuple[int, str]:
         """(exit status, what it said) of postfix(1), which speaks to a terminal, else to the mail log alone."""
+        command = self._command("postfix", *arguments)
         ours, theirs = pty.openpty()
         try:
             with subprocess.Popen(
-                self._command("postfix", *arguments),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=theirs,
                 stderr=theirs,
@@ -119,13 +125,24 @@ class Postconf:
         finally:
             os.close(ours)
 
+    def _change(self, name: str, *arguments: str) -> None:
+        """Let postconf write one file. It makes a new one, 0644 and root's, whatever it was; mode and owner come back."""
+        path = self.folder / name
+        before = path.stat()
+        self._run("postconf", *arguments)
+        os.chown(path, before.st_uid, before.st_gid)
+        path.chmod(stat.S_IMODE(before.st_mode))
+
     def _run(self, tool: str, *arguments: str) -> str:
+        return self._done(tool, *arguments).stdout
+
+    def _done(self, tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         done = self._start(tool, *arguments)
         if done.returncode != 0:
             said = [line for line in done.stderr.splitlines() if "warning:" not in line] or done.stderr.splitlines()
             reason = one_line(said[-1] if said else f"exit status {done.returncode}", 300)
             raise PostfixError(f"`{tool} {arguments[0]}` in {self.folder} failed: {reason}")
-        return done.stdout
+        return done
 
     def _command(self, tool: str, *arguments: str) -> list[str]:
         return [_tool(tool), "-c", str(self.folder), *arguments]
