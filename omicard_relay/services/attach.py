@@ -6,11 +6,13 @@ Known limits: between the change and `postfix reload`, a new Postfix process may
 the old services; such a mail is deferred, not lost.
 """
 
+import grp
 import os
 import pwd
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 from omicard_relay.services.attachplan import plan_install, plan_removal
 from omicard_relay.services.attachrecord import (
@@ -105,18 +107,24 @@ def remove(postconf: Postconf, names: Sequence[str], *, now: datetime, dry_run: 
 
 
 def _check_user(postconf: Postconf, snippets: Sequence[Snippet], deployment: Deployment) -> None:
-    """pipe(8) ends at start, and every bounce waits, when its user is missing, root or Postfix's own."""
+    """pipe(8) ends at start, and every bounce waits, when its user or that one's group is missing, root or Postfix's own."""
     if not any(snippet.name == "bounce-pipe" for snippet in snippets):
         return
     try:
-        uid = pwd.getpwnam(deployment.user).pw_uid
+        account = pwd.getpwnam(deployment.user)
     except KeyError:
         raise PostfixError(
             f"There is no user `{deployment.user}` for the pipe; make it with `useradd --system --home-dir "
             f"/var/lib/omicard-relay --shell /usr/sbin/nologin {deployment.user}`, or name another one with --user."
         ) from None
-    if uid == 0 or deployment.user == postconf.effective("mail_owner"):
-        raise PostfixError(f"Postfix runs no pipe as `{deployment.user}`; name an ordinary user with --user.")
+    owner, group = postconf.effective("mail_owner"), postconf.effective("setgid_group")
+    taken = [entry for entry in pwd.getpwall() if entry.pw_uid == 0 or entry.pw_name == owner]
+    groups = [entry.pw_gid for entry in taken] + [entry.gr_gid for entry in grp.getgrall() if entry.gr_name == group]
+    if account.pw_uid in [entry.pw_uid for entry in taken] or account.pw_gid in groups:
+        raise PostfixError(
+            f"Postfix runs no pipe as `{deployment.user}`: this user, or its group, is root's or Postfix's own; name "
+            "an ordinary user with --user."
+        )
 
 
 def _apply(
@@ -131,6 +139,12 @@ def _apply(
     folder = postconf.folder
     if os.geteuid() != 0 or not os.access(folder / "main.cf", os.W_OK):
         raise PostfixError(f"{folder}: permission denied; Postfix's configuration is changed and checked as root.")
+    for name in ("main.cf", "master.cf"):
+        if (folder / name).is_symlink():
+            raise PostfixError(
+                f"{folder / name}: is a symbolic link, which postconf would turn into a file of its own; paste what "
+                "`omicard-relay postfix show` prints into the file that it leads to."
+            )
     content, said_before = postconf.verify()
     if not content:
         raise PostfixError(
@@ -160,11 +174,21 @@ def _apply(
         else:
             drop_record(folder)
     except BaseException as error:
-        restore_backup(folder, backup)
+        _put_back(folder, backup)
         if isinstance(error, OSError):
             raise PostfixError(f"{error.filename}: {error.strerror}; everything was put back.") from None
         raise
     return str(backup), tuple(line for line in said if line not in said_before)
+
+
+def _put_back(folder: Path, backup: Path) -> None:
+    try:
+        restore_backup(folder, backup)
+    except OSError as error:
+        raise PostfixError(
+            f"{folder}: the change failed, and so did putting everything back ({error.strerror}); copy main.cf and "
+            f"master.cf back from {backup}."
+        ) from None
 
 
 def _carry_out(postconf: Postconf, changes: Sequence[Change], files: dict[str, SnippetFile]) -> None:

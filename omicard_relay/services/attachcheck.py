@@ -107,7 +107,7 @@ def _facts(
         if name in by_name:
             yield _route(postconf, settings, by_name[name])
     if "bounce-pipe" in by_name:
-        yield _pipe_starts(by_name["bounce-pipe"], services)
+        yield from _pipe(by_name["bounce-pipe"], services)
 
 
 def _fact(about: str, good: bool, found: str, wanted: str) -> Finding:
@@ -145,25 +145,35 @@ def _route(postconf: Postconf, settings: Settings, snippet: Snippet) -> Finding:
     return _fact("route", found.startswith(wanted), one_line(found, 200), f"{address} → {wanted}")
 
 
-def _pipe_starts(snippet: Snippet, services: dict[str, str]) -> Finding:
-    """Does the pipe's command start as the pipe's user? It is asked for its help, which reads no mail and writes nothing."""
+def _pipe(snippet: Snippet, services: dict[str, str]) -> Iterator[Finding]:
+    """Does the pipe's command start as the pipe's user, and may that one read the configuration that the command names?
+
+    It is asked for its help, which reads no mail and writes nothing.
+    """
     entry = next((services[service.name] for service in snippet.services if service.name in services), "")
     user, _, rest = entry.partition(" user=")[2].partition(" ")
+    # A user may have a group behind a colon (pipe(8)).
+    user = user.partition(":")[0]
     argv = rest.partition("argv=")[2].split()
-    shown = f"{user}: {' '.join(argv[:2])}"
-    if not user or not argv:
-        return _fact("pipe-starts", False, "", shown)
+    command = [word for word in argv if not word.startswith("--") or "${" not in word]
+    yield _as_user("pipe-starts", user, [*command, "--help"], f"{user}: {' '.join(argv[:2])}")
+    if "--config" in command[:-1]:
+        path = command[command.index("--config") + 1]
+        yield _as_user("pipe-config", user, ["test", "-r", path], f"{user}: {path}")
+
+
+def _as_user(about: str, user: str, command: Sequence[str], shown: str) -> Finding:
+    """Does the command end with 0 for that user?"""
     try:
         account = pwd.getpwnam(user)
     except KeyError:
-        return _fact("pipe-starts", False, f"no user {user}", shown)
-    if os.geteuid() not in (0, account.pw_uid):
-        return Finding(snippet="", about="pipe-starts", state=State.NOTE, found="not tried: not root", wanted=shown)
-    command = [word for word in argv if not word.startswith("--") or "${" not in word]
+        return _fact(about, False, f"no user {user}", shown)
     as_root = os.geteuid() == 0
+    if os.geteuid() not in (0, account.pw_uid):
+        return Finding(snippet="", about=about, state=State.NOTE, found="not tried: not root", wanted=shown)
     try:
         done = subprocess.run(
-            [*command, "--help"],
+            command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -178,5 +188,6 @@ def _pipe_starts(snippet: Snippet, services: dict[str, str]) -> Finding:
             extra_groups=[] if as_root else None,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return _fact("pipe-starts", False, one_line(str(error), 300), shown)
-    return _fact("pipe-starts", done.returncode == 0, one_line(done.stdout if done.returncode else "", 300), shown)
+        return _fact(about, False, one_line(str(error), 300), shown)
+    failed = one_line(done.stdout, 300) or f"exit status {done.returncode}"
+    return _fact(about, done.returncode == 0, failed if done.returncode else "", shown)

@@ -159,7 +159,7 @@ def make_backup(configuration: Path, now: datetime) -> Path:
     backup.mkdir(mode=0o700)
     for name in _CONFIGURATION:
         shutil.copy2(configuration / name, backup / name)
-    (backup / "ours").mkdir()
+    (backup / "ours").mkdir(mode=0o700)
     for name in file_digests(ours):
         shutil.copy2(ours / name, backup / "ours" / name)
     return backup
