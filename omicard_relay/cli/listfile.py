@@ -42,7 +42,7 @@ class BadRow:
 def read_rows(file: TextIO) -> Iterator[Row | BadRow]:
     """The rows of a plain or CSV list, in order; `#` begins a comment in a plain one."""
     first = file.readline().lstrip("\ufeff")
-    names = [name.strip().lower() for name in next(csv.reader([first]), [])]
+    names = _header(first)
     if {"address", "value", "email"} & set(names):
         reader = csv.DictReader(file, fieldnames=names)
         while True:
@@ -51,7 +51,7 @@ def read_rows(file: TextIO) -> Iterator[Row | BadRow]:
             except StopIteration:
                 return
             except csv.Error as error:  # a field that is far too long
-                yield BadRow(line=reader.line_num + 1, why=str(error))
+                yield BadRow(line=reader.reader.line_num + 1, why=str(error))
                 continue
             yield _row(
                 reader.line_num + 1,
@@ -104,6 +104,14 @@ def check_scope(scope: str) -> str | None:
     if scope == "all" or (kind in ("sender", "campaign") and name and printable(name) == name):
         return None
     return f"`{one_line(scope, 80)}` is no scope; write all, sender:DOMAIN or campaign:NAME"
+
+
+def _header(first: str) -> list[str]:
+    """The names of the columns, if the first line has any."""
+    try:
+        return [name.strip().lower() for name in next(csv.reader([first]), [])]
+    except csv.Error:
+        return []
 
 
 def _with_first(first: str, file: TextIO) -> Iterator[str]:

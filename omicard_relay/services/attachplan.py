@@ -46,6 +46,11 @@ def plan_install(
             whole(snippet.name, Target.MASTER, service.name, services.get(service.name), service.entry)
             taken = [name for name in services if _same_port(name, service.name) and (Target.MASTER, name) not in ours]
             foreign += [f"master.cf: `{name}` listens where `{snippet.name}` needs `{service.name}`" for name in taken]
+        foreign += [
+            f"master.cf: `{name}` listens at {snippet.our_listener}, where our own service shall; give one another port"
+            for name in services
+            if snippet.our_listener and _same_port(name, f"{snippet.our_listener}/inet", or_equal=True)
+        ]
         for file in snippet.files:
             wanted_file = digest_of(file)
             if files.get(file.name) != wanted_file:
@@ -102,9 +107,9 @@ def _filled_default(postconf: Postconf, name: str) -> str:
     return postconf.default(name) if postconf.effective(name) else ""
 
 
-def _same_port(name: str, other: str) -> bool:
-    """Two different inet services that cannot both listen."""
-    if name == other or not (name.endswith("/inet") and other.endswith("/inet")):
+def _same_port(name: str, other: str, *, or_equal: bool = False) -> bool:
+    """Two inet services that cannot both listen; one and the same can, unless `or_equal`."""
+    if (name == other and not or_equal) or not (name.endswith("/inet") and other.endswith("/inet")):
         return False
     (host, port), (other_host, other_port) = _host_port(name), _host_port(other)
     every = {"", "*", "0.0.0.0", "[::]"}  # noqa: S104

@@ -78,7 +78,9 @@ class LoginCommands(Conversation):
         """The client's decoded answer; None when it gave up or sent no base64, which is answered here."""
         if initial is None:
             await self.push(b"334 " + base64.b64encode(challenge))
+            self._reset_timeout()  # here it is the client that we wait for
             line = await self.read_line(_LINE_LIMIT)
+            self.pause_clock()
             if line is None:
                 raise ConnectionResetError
             text = line.removesuffix(b"\r\n")

@@ -126,6 +126,15 @@ async def test_auth(world, files, dialogue):
         assert (await client.say(said)).startswith(reply)
 
 
+async def test_a_client_that_falls_silent_in_the_middle_of_auth_hears_421(world, files):
+    await world.start(**files, client_timeout_seconds=0.3)
+    client = await private(await world.client())
+    await client.hello()
+
+    assert (await client.say("AUTH LOGIN")).startswith("334")
+    assert (await client.reply()).startswith("421 4.4.2")
+
+
 async def test_auth_in_clear_is_refused(world, files):
     await world.start(**files)
     client = await world.client()
