@@ -157,7 +157,7 @@ def _apply(
     except OSError as error:
         raise PostfixError(f"{folder}: no backup could be made ({error.strerror}), so nothing was changed.") from None
     try:
-        write_record(folder, replace(new, origin=None))
+        write_record(folder, _in_between(old, new))
         if not new.snippets and origin is not None and (our_folder(folder) / origin.backup).is_dir():
             # Nobody but us was here: comments and line breaks come back too.
             restore_configuration(folder, our_folder(folder) / origin.backup)
@@ -179,6 +179,17 @@ def _apply(
             raise PostfixError(f"{error.filename}: {error.strerror}; everything was put back.") from None
         raise
     return str(backup), tuple(line for line in said if line not in said_before)
+
+
+def _in_between(old: Record, new: Record) -> Record:
+    """What `remove` needs after a kill in the middle, when some of both may stand there."""
+    changes = {(change.target, change.name): change for change in (*old.changes, *new.changes)}
+    return replace(
+        new,
+        snippets=tuple(dict.fromkeys((*old.snippets, *new.snippets))),
+        changes=tuple(changes.values()),
+        origin=None,
+    )
 
 
 def _put_back(folder: Path, backup: Path) -> None:

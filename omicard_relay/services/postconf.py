@@ -134,6 +134,10 @@ class Postconf:
         """Let postconf write one file. It makes a new one, 0644 and root's, whatever it was; mode and owner come back."""
         path = self.folder / name
         before = path.stat()
+        with path.open("rb+") as file:
+            # postconf writes a new entry right behind the last byte, so that two entries of master.cf would become one.
+            if before.st_size and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                file.write(b"\n")
         self._run("postconf", *arguments)
         os.chown(path, before.st_uid, before.st_gid)
         path.chmod(stat.S_IMODE(before.st_mode))

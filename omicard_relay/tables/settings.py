@@ -139,7 +139,7 @@ class FollowSettings(_Table, frozen=True, kw_only=True):
     """[follow]: which logs are read."""
 
     files: tuple[str, ...] = ("/var/log/mail.log",)
-    #: Attempts that are stored in one transaction at most.
+    #: Lines that are stored in one transaction at most.
     batch_size: Positive = 500
 
 

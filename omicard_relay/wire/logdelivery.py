@@ -24,11 +24,11 @@ __all__ = ["read_delivery"]
 LOGGER_CUT = 1_000
 
 _FIELDS = re.compile(
-    r", relay=(?P<relay>[^\s,]++)(?P<more>(?:, (?!dsn=|status=)[a-z_]++=[^\s,]*+)*+)"
-    r"(?:, dsn=(?P<dsn>[245]\.[0-9]{1,3}\.[0-9]{1,3}))?, status=(?P<status>[A-Za-z-]++) \("
+    r", relay=(?P<relay>[^\s,]+)(?P<more>(?:, (?!dsn=|status=)[a-z_]+=[^\s,]*)*)"
+    r"(?:, dsn=(?P<dsn>[245]\.[0-9]{1,3}\.[0-9]{1,3}))?, status=(?P<status>[A-Za-z-]+) \("
 )
-_RELAY = re.compile(r"([^\[\]]*+)\[([^\[\]]++)\](?::([0-9]{1,5}+))?")
-_IP = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]*+:[0-9A-Fa-f:.]*+(?:%\w{1,16})?", re.ASCII)
+_RELAY = re.compile(r"([^\[\]]*)\[([^\[\]]+)\](?::([0-9]{1,5}))?")
+_IP = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%\w{1,16})?", re.ASCII)
 _FIGURE = r"([0-9]{1,10}(?:\.[0-9]{1,6})?)"
 _SECONDS = re.compile(_FIGURE)
 _DELAYS = re.compile("/".join([_FIGURE] * 4))
@@ -43,7 +43,7 @@ _OUTCOMES = {
 #: They speak for others or for nobody: no attempt was made when they write a delivery line.
 _NO_ATTEMPT = frozenset(("bounce", "cleanup", "error", "nqmgr", "oqmgr", "qmgr", "retry", "trivial-rewrite"))
 # smtp(8) never ends otherwise after this beginning: `host mx.example[192.0.2.1] said: … (in reply to RCPT TO command)`.
-_SAID = re.compile(r"host [^\s\[\]]++\[[^\s\[\]]++\](?::[0-9]+)? said: ")
+_SAID = re.compile(r"host [^\s\[\]]+\[[^\s\[\]]+\](?::[0-9]+)? said: ")
 _SAID_END = " command)"
 _SUSPENDED = "delivery temporarily suspended"
 #: local(8) hands an alias on under a new queue id, and the fate is told there.

@@ -25,11 +25,11 @@ NO_QUEUE = "NOQUEUE"
 _AGENTS = ("discard", "error", "lmtp", "local", "pipe", "retry", "smtp", "virtual")
 _MANAGERS = ("bounce", "cleanup", "nqmgr", "oqmgr", "pickup", "postscreen", "qmgr", "smtpd", "trivial-rewrite")
 _PROGRAMS = frozenset((*_AGENTS, *_MANAGERS))
-_TAG = re.compile(r"[^\s\[\]]++ ([^\s\[\]]{1,100})/([a-z-]{1,20})\[[0-9]{1,10}\]: ([0-9A-Za-z]{5,40}+): ")
+_TAG = re.compile(r"[^\s\[\]]+ ([^\s\[\]]{1,100})/([a-z-]{1,20})\[[0-9]{1,10}\]: ([0-9A-Za-z]{5,40}): ")
 #: `postfix/smtp[1]: warning: …` stands where a queue id would.
 _NO_IDS = frozenset(("debug", "error", "fatal", "panic", "warning", "statistics"))
 #: RFC 5321 §4.1.2 Quoted-string local part, as Postfix 3.5 and later log it (`info_log_addr_form = external`).
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"[^<>"\s]*+', re.DOTALL)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"[^<>"\s]*', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,8 +33,8 @@ _ACTIVE = re.compile(r">, size=([0-9]{1,18}), nrcpt=([0-9]{1,18}) \(queue active
 _EXPIRED = re.compile(r">, status=(force-)?expired, returned to sender")
 _PICKUP = re.compile(r"uid=([0-9]{1,10}) from=<(.*)>", re.DOTALL)
 _CLIENT = re.compile(
-    r"client=([^\s\[\],]*+)\[([^\s\[\],]++)\](?::[0-9]{1,5})?(?P<login>, sasl_.*?)?"
-    r"(?:, orig_queue_id=(?P<id>[0-9A-Za-z]{1,40}))?(?:, orig_client=(?P<client>[^\s,]++))?",
+    r"client=([^\s\[\],]*)\[([^\s\[\],]+)\](?::[0-9]{1,5})?(?P<login>, sasl_.*?)?"
+    r"(?:, orig_queue_id=(?P<id>[0-9A-Za-z]{1,40}))?(?:, orig_client=(?P<client>[^\s,]+))?",
     re.DOTALL,
 )
 _USERNAME = re.compile(r", sasl_username=(.*?)(?:, sasl_sender=|$)", re.DOTALL)

@@ -22,14 +22,14 @@ __all__ = ["read_reject"]
 #: Places in one line where the fields may begin; a client that writes more of them is not worth the time.
 _CANDIDATES = 16
 _KIND = re.compile(r"(?:milter-|proxy-)?reject: ")
-_COMMAND = re.compile(r"([A-Z]+(?:-[A-Z]+){0,2}(?: content)?) from ([^\s\[\]]*+)\[([^\s\[\]]++)\](?::[0-9]{1,5})?: ")
+_COMMAND = re.compile(r"([A-Z]+(?:-[A-Z]+){0,2}(?: content)?) from ([^\s\[\]]*)\[([^\s\[\]]+)\](?::[0-9]{1,5})?: ")
 _CHECK = re.compile(r"(?:header|body|mime-header|nested-header) ")
-_ORIGIN = re.compile(r"(.*) from (?:([^\s\[\];]*+)\[([^\s\[\];]++)\](?::[0-9]{1,5})?|local|unknown)", re.DOTALL)
+_ORIGIN = re.compile(r"(.*) from (?:([^\s\[\];]*)\[([^\s\[\];]+)\](?::[0-9]{1,5})?|local|unknown)", re.DOTALL)
 # RFC 5321 §4.1.2, long enough for any address and short enough that sixteen tries stay cheap.
-_ADDRESS = r'(?:"(?:[^"\\]|\\.){0,1000}+"[^<>"\s]{0,1000}+|[^<>"\s]{0,1000}+)'
+_ADDRESS = r'(?:"(?:[^"\\]|\\.){0,1000}"[^<>"\s]{0,1000}|[^<>"\s]{0,1000})'
 _TAIL = re.compile(
     rf";(?: from=<(?P<sender>{_ADDRESS})>,?)?(?: to=<(?P<recipient>{_ADDRESS})>,?)?(?: proto=[A-Z]{{1,10}},?)?"
-    r"(?: helo=<[^<>\s]{0,1000}+>)?(?: sasl_username=<[^<>]{0,1000}+>)?",
+    r"(?: helo=<[^<>\s]{0,1000}>)?(?: sasl_username=<[^<>]{0,1000}>)?",
     re.DOTALL,
 )
 _STAGES = {

@@ -90,7 +90,11 @@ def test_a_mail_that_is_too_long_is_cut_and_stored(tmp_path):
 
 
 def test_octets_that_are_no_text_in_the_envelope_are_stored(config):
-    command = [*program(config, "bounce", "ingest"), b"--recipient=b+\xff\xfe@bounces.example", b"--sender=\xed\xa0\x80"]
+    command = [
+        *program(config, "bounce", "ingest"),
+        b"--recipient=b+\xff\xfe@bounces.example",
+        b"--sender=\xed\xa0\x80",
+    ]
     assert subprocess.run(command, input=MAIL, env=environment(), check=False).returncode == 0
     with service(config):
         assert subprocess.run(command, input=MAIL, env=environment(), check=False).returncode == 0
@@ -185,7 +189,10 @@ PREPARE = {
     "a configuration that is a folder": lambda c: (c.unlink(), c.mkdir()),
     "a database of another version": other_version,
     "a foreign database": lambda c: make(c.parent / "data" / "relay.db", "CREATE TABLE users (x)"),
-    "no database at all": lambda c: ((c.parent / "data").mkdir(), (c.parent / "data" / "relay.db").write_text("x" * 9999)),
+    "no database at all": lambda c: (
+        (c.parent / "data").mkdir(),
+        (c.parent / "data" / "relay.db").write_text("x" * 9999),
+    ),
     "a folder that cannot be made": lambda c: (c.parent / "data").write_text("x"),
     "a driver that is not there": lambda c: broken(c, "[store]\nurl = 'nosuch://x'"),
     "a key file that all can read": lambda c: (
@@ -226,7 +233,8 @@ def test_a_wrong_call_keeps_the_mail_too(tmp_path, arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["bounce", "nosuch"], ["bounce", "parse", "--nosuch"], ["explain"], ["lists", "add", "bounce", "ingest"]]
+    "arguments",
+    [["bounce", "nosuch"], ["bounce", "parse", "--nosuch"], ["explain"], ["lists", "add", "bounce", "ingest"]],
 )
 def test_other_wrong_calls_are_usage_errors(arguments):
     assert call(None, *arguments).returncode == 2

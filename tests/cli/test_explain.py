@@ -40,13 +40,17 @@ def config(tmp_path, store, policies):
     follower = Follower(Settings(), store, policies, load_suppress())
     lines = [
         delivery("ann@a.example", "deferred", said("450 4.2.0 greylisted " + EVIL), at=1),
-        delivery("ann@a.example", "deferred", "delivery temporarily suspended: busy", relay="none", program="error", at=2),
+        delivery(
+            "ann@a.example", "deferred", "delivery temporarily suspended: busy", relay="none", program="error", at=2
+        ),
         delivery("ann@a.example", "sent", "250 2.0.0 Ok", at=3),
         delivery("bob@a.example", "bounced", UNKNOWN, queue_id="4QFOREIGN", at=4),
     ]
     follower.take([line.rstrip(b"\n") for line in lines], None, now=NOW)
     ingester = Ingester(store, policies, load_suppress(), SIGNER, 1_000_000, clock=lambda: NOW)
-    ingester.take(dsn("ann@a.example", action="failed" + EVIL, words="550 5.1.1 gone " + EVIL), sender="", recipient=token)
+    ingester.take(
+        dsn("ann@a.example", action="failed" + EVIL, words="550 5.1.1 gone " + EVIL), sender="", recipient=token
+    )
     ingester.take(dsn("ann@a.example", action="failed", number=2), sender="", recipient=token.replace("@", "x@"))
     return config
 

@@ -109,7 +109,9 @@ def test_addresses_and_domains_are_values(text):
     assert check_value(text) is None
 
 
-@pytest.mark.parametrize("text", ["", "ann", "@", "ann@", "@example", "a b@c.example", "ann@a.example\udcff", ".", "a@.b"])
+@pytest.mark.parametrize(
+    "text", ["", "ann", "@", "ann@", "@example", "a b@c.example", "ann@a.example\udcff", ".", "a@.b"]
+)
 def test_other_things_are_not(text):
     assert check_value(text)
 

@@ -73,7 +73,19 @@ def test_what_is_not_on_a_list_cannot_be_removed(run):
 
 
 def test_all_that_was_given_comes_out_as_jsonl(run):
-    run("add", "known-bounce", "a@b.example", "--reason", "gone", "--code", "902", "--days", "9", "--scope", "campaign:x")
+    run(
+        "add",
+        "known-bounce",
+        "a@b.example",
+        "--reason",
+        "gone",
+        "--code",
+        "902",
+        "--days",
+        "9",
+        "--scope",
+        "campaign:x",
+    )
     (row,) = map(json.loads, run("list", "known-bounce", "--jsonl").stdout.splitlines())
     assert list(row) == [
         "list", "value", "scope", "code", "reason", "source", "created", "created_by", "expires", "entry"

@@ -1,9 +1,11 @@
 """The root command: options that hold for all, late loading, and errors as one sentence with the right exit status."""
 
 import importlib
-import os
+import io
+import json
 import subprocess
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -62,8 +64,6 @@ def test_the_environment_may_name_the_configuration(tmp_path, monkeypatch):
     other.mkdir()
     seen = []
 
-    import click
-
     @click.command()
     @click.pass_context
     def look(ctx):
@@ -98,7 +98,7 @@ def test_a_broken_pipe_ends_quietly(monkeypatch, capsys):
         raise BrokenPipeError
 
     monkeypatch.setattr(root, "main", breaks)
-    monkeypatch.setattr("sys.stderr", open(os.devnull, "w"))  # it is closed
+    monkeypatch.setattr("sys.stderr", io.StringIO())  # it is closed
     with pytest.raises(SystemExit) as caught:
         main(["report"])
     assert caught.value.code == 0
@@ -115,8 +115,6 @@ def test_json_lines_keep_words_and_escape_what_could_mislead(capsys):
 
 
 def test_what_json_lines_say_is_read_back_unchanged(capsys):
-    import json
-
     row = {"text": "".join(map(chr, [*range(0x300), 0x2028, 0x202E, 0xFEFF, 0xDCFF])), "n": 1.5}
     print_jsonl([row])
     assert json.loads(capsys.readouterr().out) == row

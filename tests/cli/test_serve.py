@@ -1,5 +1,6 @@
 """`serve`: the services as processes: they end cleanly when told to, and say why they cannot begin."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -138,7 +139,7 @@ def test_what_is_wrong_is_told_at_the_start(tmp_path, case):
     (tmp_path / "data" / "return-path.keys").chmod(0o644)
     done = call(config, "serve", "ingest" if "key" in case else "follow")
     assert done.returncode == 1
-    assert __import__("re").search(words, done.stderr.decode())
+    assert re.search(words, done.stderr.decode())
     assert b"Traceback" not in done.stderr
 
 

@@ -1,7 +1,9 @@
 """Snippets into real configuration folders and out again, and at last into a Postfix that runs."""
 
+import grp
 import json
 import os
+import pwd
 import socket
 import socketserver
 import subprocess
@@ -152,6 +154,9 @@ FOREIGN = {
     "a service of our name": ("", "omi unix - - n - 3 smtp\n", "content-filter", "omi/unix"),
     "a listener on our port": ("", "127.0.0.1:10026 inet n - n - 9 smtpd\n", "reinject", "10026/inet"),
     "a listener on our port everywhere": ("", "10026 inet n - n - 9 smtpd\n", "reinject", "10026/inet"),
+    "a listener on the port of the relay": ("", "10025 inet n - n - - smtpd\n", "content-filter", "where our own service"),
+    "a listener on the port of the ingester": ("", "127.0.0.1:10027 inet n - n - - x\n", "bounce-lmtp", "where our own"),
+    "a limit of our name": ("omi_destination_concurrency_limit = 2\n", "", "content-filter", "concurrency_limit"),
     "short queue ids by wish": ("enable_long_queue_ids = no\n", "", "reinject", "enable_long_queue_ids"),
     "the domain is local": ("mydestination = Bounce.example.com\n", "", "bounce-pipe", "mydestination"),
     "the domain is virtual": ("virtual_mailbox_domains = bounce.example.com\n", "", "bounce-lmtp", "virtual_mailbox"),
@@ -250,6 +255,37 @@ def test_pipe_user_must_be_one_that_postfix_takes(folder: Path) -> None:
     assert not our_folder(folder).exists()
 
 
+def test_pipe_user_may_not_have_the_group_of_postfix(folder: Path) -> None:
+    """pipe(8) would end at its start, and every bounce would wait."""
+    group = grp.getgrnam("postdrop").gr_gid
+    entry = pwd.struct_passwd(("friend", "x", 12345, group, "", "/", "/bin/false"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pwd, "getpwnam", lambda name: entry)
+        with pytest.raises(PostfixError, match="as `friend`.* group"):
+            bring(folder, "bounce-pipe", user="friend")
+
+
+def test_symbolic_link_is_refused(folder: Path) -> None:
+    """postconf would put a plain file in its place, and the real one would go stale."""
+    real = folder.parent / "real.cf"
+    (folder / "main.cf").rename(real)
+    (folder / "main.cf").symlink_to(real)
+    with pytest.raises(PostfixError, match="symbolic link"):
+        bring(folder, "reinject")
+    assert (folder / "main.cf").is_symlink()
+    assert not our_folder(folder).exists()
+
+
+def test_backup_that_cannot_be_put_back_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Postconf, "set_main", fail)
+    monkeypatch.setattr("omicard_relay.services.attachrecord.restore_configuration", fail)
+    with pytest.raises(PostfixError, match=r"No space left on device.*backup-20261124T120000Z"):
+        bring(folder, *ALL)
+
+
 def test_refused_by_postfix_check_everything_is_put_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = both(folder)
     answers = iter([(True, ()), (False, ("fatal: bad thing",))])
@@ -288,6 +324,20 @@ def test_killed_in_the_middle_can_be_removed(folder: Path, monkeypatch: pytest.M
     assert both(folder) != before
     take(folder)
     assert both(folder) == before
+
+
+def test_removal_killed_in_the_middle_can_be_done_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring(folder, *ALL)
+    (folder / "main.cf").write_text((folder / "main.cf").read_text() + "# edited\n")
+    monkeypatch.setattr(Postconf, "drop_services", lambda self, names: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("omicard_relay.services.attach.restore_backup", lambda folder, backup: None)
+    with pytest.raises(KeyboardInterrupt):
+        take(folder)
+    monkeypatch.undo()
+    assert "omi/unix" in open_postconf(folder).services()
+    assert take(folder).left == ()
+    assert not {"127.0.0.1:10026/inet", "omi/unix", "omi-bounce/unix"} & open_postconf(folder).services().keys()
+    assert read_record(folder).snippets == ()
 
 
 def test_configuration_that_is_broken_already_is_not_touched(folder: Path) -> None:
@@ -346,6 +396,16 @@ def test_check_tells_missing_from_differs(folder: Path) -> None:
 def test_check_starts_the_pipe_as_its_user(folder: Path, command: tuple[str, ...], state: State) -> None:
     bring(folder, "bounce-pipe", command=command)
     assert look(folder, "bounce-pipe")["pipe-starts"].state is state
+
+
+@pytest.mark.parametrize(("mode", "state"), [(0o644, State.OK), (0o600, State.WRONG)], ids=["readable", "root only"])
+def test_check_reads_the_configuration_as_the_pipes_user(folder: Path, mode: int, state: State) -> None:
+    """What it cannot read makes every bounce wait, until it comes back to nobody."""
+    configuration_file = folder.parent / "relay.toml"
+    configuration_file.touch(mode=mode)
+    bring(folder, "bounce-pipe", command=("/bin/true", "--config", str(configuration_file)))
+    found = look(folder, "bounce-pipe")["pipe-config"]
+    assert (found.state, found.wanted) == (state, f"nobody: {configuration_file}")
 
 
 def test_check_finds_a_table_that_takes_our_bounces(folder: Path) -> None:

@@ -1,11 +1,13 @@
 """The follower: the same state whatever order the log and the relay come in, however often a line is read, and whoever dies."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import threading
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from omicard_relay.mail import ListEntry, ListName, StoreError
@@ -17,6 +19,7 @@ from omicard_relay.store import attempts, lists, schema
 from omicard_relay.tables.policies import load_policies
 from omicard_relay.tables.settings import FollowSettings, ReturnPathSettings, Settings
 from omicard_relay.tables.suppress import load_suppress
+from omicard_relay.wire.loglines import parse_line
 from tests.keeping import (
     BUSY,
     FULL,
@@ -156,11 +159,19 @@ def test_a_reply_is_kept_with_its_verdict_and_reasons(store, take):
             id="refused",
         ),
         pytest.param(
-            delivery("ann@a.example", "deferred", "connect to 127.0.0.1[127.0.0.1]:10025: Connection refused", relay="none"),
+            delivery(
+                "ann@a.example", "deferred", "connect to 127.0.0.1[127.0.0.1]:10025: Connection refused", relay="none"
+            ),
             id="not-there",
         ),
         pytest.param(
-            delivery("b+x@bounces.shop.example", "sent", "delivered via omi-bounce service", relay="omi-bounce", program="pipe"),
+            delivery(
+                "b+x@bounces.shop.example",
+                "sent",
+                "delivered via omi-bounce service",
+                relay="omi-bounce",
+                program="pipe",
+            ),
             id="bounce-to-us",
         ),
     ],
@@ -200,7 +211,9 @@ def test_a_refusal_by_our_own_postfix_is_kept_and_belongs_to_nobody(store, take)
 @pytest.mark.parametrize(
     ("before", "code", "detail"),
     [
-        pytest.param([delivery("ann@a.example", "deferred", said("452 4.2.2 mailbox full"), at=1)], 901, "452", id="cause"),
+        pytest.param(
+            [delivery("ann@a.example", "deferred", said("452 4.2.2 mailbox full"), at=1)], 901, "452", id="cause"
+        ),
         pytest.param([GREY, SUSPENDED], 935, "450", id="suspended-last"),
         pytest.param([], 931, "the time in the queue ran out", id="nothing-known"),
         pytest.param(
@@ -449,11 +462,8 @@ def test_a_kill_after_any_batch_neither_loses_nor_doubles(store, take, whole, tm
                     reader = LogReader(log, attempts.find_place(tx, str(log)), most=2)
                 lines = reader.read_lines()
                 if failing and round_ == 0 and lines:
-                    with pytest.raises(StoreError), store.write() as tx:
-                        for one in map(take.follower._judged, _events(lines)):
-                            take.follower._record(tx, one, NOW)
-                        attempts.move_place(tx, reader.place)
-                        raise sqlite3.OperationalError("disk I/O error")
+                    with pytest.raises(StoreError):
+                        _take_and_fail(store, take.follower, lines, reader.place)
                 elif lines:
                     take.follower.take(lines, reader.place, now=NOW + timedelta(minutes=1))
                 reader.close()
@@ -465,10 +475,14 @@ def test_a_kill_after_any_batch_neither_loses_nor_doubles(store, take, whole, tm
     assert dump(store) == whole
 
 
-def _events(lines):
-    from omicard_relay.wire.loglines import parse_line
-
-    return [event for line in lines if (event := parse_line(line, now=NOW)) is not None]
+def _take_and_fail(store, follower, lines, place):
+    """All is written, and then the disk fails."""
+    events = [event for line in lines if (event := parse_line(line, now=NOW)) is not None]
+    with store.write() as tx:
+        for one in map(follower._judged, events):
+            follower._record(tx, one, NOW)
+        attempts.move_place(tx, place)
+        raise sqlite3.OperationalError("disk I/O error")
 
 
 def test_a_line_that_brings_us_down_is_left_out_and_counted(store, take, monkeypatch, caplog):
@@ -533,8 +547,6 @@ def serve(store):
 
 
 def replace_follow(settings, files):
-    import msgspec
-
     return msgspec.structs.replace(settings, follow=FollowSettings(files=files, batch_size=3))
 
 
@@ -639,10 +651,8 @@ def piped(monkeypatch):
     monkeypatch.setattr(os, "read", lambda fd, size: real(reading if fd == 0 else fd, size))
     yield writing
     for end in (reading, writing):
-        try:
+        with contextlib.suppress(OSError):
             os.close(end)
-        except OSError:
-            pass
 
 
 def test_standard_input_is_followed_to_its_end(store, serve, piped):
@@ -665,5 +675,3 @@ def test_a_stop_does_not_wait_for_standard_input(store, serve, piped):
     service.end()
     assert service.error is None
     os.write(piped, b"\n")  # lets the reading thread go
-
-

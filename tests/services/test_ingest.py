@@ -192,7 +192,9 @@ def test_a_token_that_was_good_when_it_was_made_gets_too_old(store, take, ann, c
 def test_without_signed_reverse_paths_nothing_is_proven(store, policies):
     queued(store, "ann@a.example")
     Ingester(store, policies, load_suppress(), None, LIMIT).take(
-        dsn("ann@a.example", queue_id="4QREMOTE", message_id="<s1@shop.example>"), sender="", recipient="news@shop.example"
+        dsn("ann@a.example", queue_id="4QREMOTE", message_id="<s1@shop.example>"),
+        sender="",
+        recipient="news@shop.example",
     )
     assert untouched(store)
     assert rows(store, schema.bounce_report, "recipient_id") == [1]  # found, and only claimed
@@ -259,9 +261,7 @@ def test_a_complaint_is_told_and_never_suppresses(store, take, ann):
 def test_a_whitelisted_address_is_not_suppressed(store, take, ann):
     from omicard_relay.mail import ListEntry
 
-    white = ListEntry(
-        list_name=ListName.WHITELIST, value="@a.example", reason="x", source="by hand", created=NOW
-    )
+    white = ListEntry(list_name=ListName.WHITELIST, value="@a.example", reason="x", source="by hand", created=NOW)
     with store.write() as tx:
         lists.add_entry(tx, white)
     take(dsn("ann@a.example"))
@@ -377,7 +377,9 @@ def test_a_mail_that_could_not_be_stored_is_told_and_leaves_nothing(store, take,
 
 def test_an_ingester_is_made_by_the_settings(store, tmp_path):
     settings = Settings(
-        data_dir=str(tmp_path), return_path=ReturnPathSettings(domain="bounces.example"), ingest=IngestSettings(size_limit=9)
+        data_dir=str(tmp_path),
+        return_path=ReturnPathSettings(domain="bounces.example"),
+        ingest=IngestSettings(size_limit=9),
     )
     ingester = make_ingester(settings, store)
     assert ingester.size_limit == 9

@@ -109,7 +109,9 @@ async def test_each_recipient_gets_its_answer(connect, ingester):
     assert await client.data(b"x\r\n", 1) == ["250 2.0.0 kept as dsn"]
 
 
-@pytest.mark.parametrize("error", [StoreError("gone"), StoreBusyError("locked"), KeyError("a bug"), MemoryError()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [StoreError("gone"), StoreBusyError("locked"), KeyError("a bug"), MemoryError()], ids=repr
+)
 async def test_what_could_not_be_stored_is_asked_for_again_for_each_by_itself(connect, ingester, error):
     ingester.fails = {"c@b.example": error}
     client = await connect()

@@ -140,7 +140,10 @@ async def test_a_client_that_does_not_wait_for_its_answer_harms_nobody(service, 
 
 @pytest.mark.parametrize(
     ("error", "answer"),
-    [(StoreError("it is gone"), b"not stored: it is gone"), (KeyError("x"), b"not stored: an error of our own, see the log")],
+    [
+        (StoreError("it is gone"), b"not stored: it is gone"),
+        (KeyError("x"), b"not stored: an error of our own, see the log"),
+    ],
     ids=repr,
 )
 async def test_what_could_not_be_stored_is_told(service, ingester, path, error, answer):

@@ -149,3 +149,37 @@ def test_items_of_a_list(value: str, items: list[str]) -> None:
 def test_any_value_is_split_and_loses_only_separators(value: str) -> None:
     joined = "".join(split_items(value))
     assert [c for c in joined if not c.isspace() and c != ","] == [c for c in value if not c.isspace() and c != ","]
+
+
+@needs_postfix
+def test_last_line_without_an_end_stays_a_line_of_its_own(postconf: Postconf) -> None:
+    """By itself postconf -M makes one service of the last one and the new one."""
+    for name in ("main.cf", "master.cf"):
+        path = postconf.folder / name
+        path.write_text(path.read_text().rstrip("\n"))
+    before = postconf.services()
+    postconf.set_services({"omi/unix": "omi unix - - n - 10 smtp"})
+    postconf.set_main({"content_filter": "omi:x"})
+    assert postconf.services() == {**before, "omi/unix": "omi unix - - n - 10 smtp"}
+    assert postconf.explicit()["content_filter"] == "omi:x"
+    assert postconf.explicit()["my_maps"] == "static:x"
+
+
+@needs_postfix
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_mode_and_owner_of_the_files_stay(postconf: Postconf) -> None:
+    for name in ("main.cf", "master.cf"):
+        os.chown(postconf.folder / name, 1, 65534)
+        (postconf.folder / name).chmod(0o640)
+    postconf.set_main({"content_filter": "omi:x"})
+    postconf.set_services({"omi/unix": "omi unix - - n - 10 smtp"})
+    for name in ("main.cf", "master.cf"):
+        found = (postconf.folder / name).stat()
+        assert (found.st_mode & 0o777, found.st_uid, found.st_gid) == (0o640, 1, 65534)
+
+
+@needs_postfix
+def test_parameter_of_a_service_that_is_not_there_is_seen(postconf: Postconf) -> None:
+    postconf.set_main({"omi_destination_concurrency_limit": "$my_maps, 7"})
+    assert postconf.explicit()["omi_destination_concurrency_limit"] == "$my_maps, 7"
+    assert postconf.explicit()["transport_maps"] == "inline:{a.test=smtp:[x]}, $my_maps"

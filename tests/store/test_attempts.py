@@ -103,7 +103,7 @@ def test_a_hop_has_no_owner(store):
 
 
 def test_who_waits_is_told_with_the_cause_of_the_last_real_attempt(store):
-    ann, bob, cat, dan = queued(store, *(f"{name}@a.example" for name in ("ann", "bob", "cat", "dan")))
+    ann, bob, cat, _dan = queued(store, *(f"{name}@a.example" for name in ("ann", "bob", "cat", "dan")))
     record(store, line(at=1), code=901)
     record(store, line(at=2, is_attempt=False), code=910)
     record(store, line(Outcome.SENT, at=1, address="bob@a.example"))

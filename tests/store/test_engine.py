@@ -41,9 +41,14 @@ def test_a_second_opening_finds_what_the_first_wrote(tmp_path):
 
 def test_a_failing_write_leaves_nothing(tmp_path):
     with a_store(tmp_path) as store:
-        with pytest.raises(ZeroDivisionError), store.write() as tx:
-            tx.execute(INSERT)
-            raise ZeroDivisionError
+
+        def fails():
+            with store.write() as tx:
+                tx.execute(INSERT)
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fails()
         assert rows(store, schema.counter) == []
 
 
@@ -107,9 +112,9 @@ def test_a_database_that_another_program_has_locked_is_busy(tmp_path):
     with a_store(tmp_path, busy_seconds=1) as store:
         other = sqlite3.connect(tmp_path / "relay.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreBusyError, match=r"relay\.db: the database is locked by another program .*try again"):
-            with store.write() as tx:
-                tx.execute(INSERT)
+        sentence = r"relay\.db: the database is locked by another program .*try again"
+        with pytest.raises(StoreBusyError, match=sentence), store.write() as tx:
+            tx.execute(INSERT)
         assert rows(store, schema.counter) == []  # reading goes on
         other.execute("ROLLBACK")
         with store.write() as tx:

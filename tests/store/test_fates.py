@@ -95,9 +95,7 @@ def test_an_address_that_an_alias_changed_is_joined_by_what_we_sent_either_way(s
     assert fate(store) == ("returned", 902, "550 gone", 1)
 
     queued(store, "bob@a.example", name="s2", queue_id="4QAAAAA2")
-    changed = line(
-        Outcome.SENT, at=2, address="bob@inside.example", original="bob@a.example", queue_id="4QAAAAA2"
-    )
+    changed = line(Outcome.SENT, at=2, address="bob@inside.example", original="bob@a.example", queue_id="4QAAAAA2")
     recorded = record(store, changed)
     assert recorded.address == "bob@a.example"
     assert rows(store, schema.recipient, "state")[1] == "delivered"

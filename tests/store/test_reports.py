@@ -187,7 +187,14 @@ def test_an_echo_is_told_as_one(store):
     ids = submit(store, "ann@a.example", reverse_paths=(TOKEN,))
     what = Evidence(road=Road.DSN, recipient="ann@a.example", dsn_action="failed", queue_id="4QAAAAA1")
     mail = bounces.BounceMail(
-        raw=b"", size=0, kind="dsn", sender="", envelope_recipient=TOKEN, message_id=None, trust="proven", trust_reason=""
+        raw=b"",
+        size=0,
+        kind="dsn",
+        sender="",
+        envelope_recipient=TOKEN,
+        message_id=None,
+        trust="proven",
+        trust_reason="",
     )
     with store.write() as tx:
         submissions.mark_handed_over(tx, ids, "4QAAAAA1", now=NOW)
