@@ -174,6 +174,8 @@ def _check(ctx: click.Context, config_dir: Path, names: tuple[str, ...], user: s
             ),
         )
         click.echo(say("postfix.check-bad", number=len(bad)) if bad else say("postfix.check-good"))
+        if any(finding.state in (State.MISSING, State.DIFFERS) for finding in bad):
+            click.echo(say("postfix.check-values"))
     if bad:
         sys.exit(1)
 
@@ -242,6 +244,9 @@ def _detail(finding: Finding) -> str:
             return one_line(found or wanted, 60)
         case State.MISSING:
             return say("postfix.detail-missing", wanted=one_line(wanted, _LONGEST))
+        case State.WRONG if finding.about.startswith(("listening-", "pipe-")):
+            # What was tried, and how it went.
+            return one_line(f"{wanted}: {found}")
         case _:
             return say("postfix.detail-differs", found=one_line(found) or "-", wanted=one_line(wanted))
 

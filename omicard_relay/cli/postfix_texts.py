@@ -84,9 +84,12 @@ register(
         "postfix.detail-differs": ("is {found}; should be {wanted}", "目前為 {found}；應為 {wanted}"),
         "postfix.check-good": ("Everything is as it should be.", "一切正常。"),
         "postfix.check-bad": (
-            "{number} lines are not as they should be; `omicard-relay postfix install` puts values right, "
-            "with --replace also those that somebody changed.",
-            "有 {number} 項不符；`omicard-relay postfix install` 可修正設定值（--replace：連同被人改過的）。",
+            "Not as they should be: {number}.",
+            "不符的項目：{number}。",
+        ),
+        "postfix.check-values": (
+            "`omicard-relay postfix install` puts values right, with --replace also those that somebody changed.",
+            "`omicard-relay postfix install` 可修正設定值（加上 --replace，連同被人改過的）。",
         ),
         "postfix.fact-version": ("Postfix's version, at least", "Postfix 版本（最低）"),
         "postfix.fact-queue-ids": ("enable_long_queue_ids holds", "enable_long_queue_ids 生效值"),

@@ -83,6 +83,8 @@ class RelaySettings(_Table, frozen=True, kw_only=True):
     tls_required: bool = False
     #: One `user:scrypt hash` a line, made by `omicard-relay relay password`; empty: no AUTH.
     auth_file: str = ""
+    #: Give a direct submission the Date and Message-ID that it lacks (RFC 6409 §8).
+    add_missing_headers: bool = True
     #: Seconds after which a hand-over that a crash left in doubt, and of which the followed log shows nothing, is tried anew.
     doubt_seconds: Positive = 60
 

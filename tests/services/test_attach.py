@@ -154,8 +154,18 @@ FOREIGN = {
     "a service of our name": ("", "omi unix - - n - 3 smtp\n", "content-filter", "omi/unix"),
     "a listener on our port": ("", "127.0.0.1:10026 inet n - n - 9 smtpd\n", "reinject", "10026/inet"),
     "a listener on our port everywhere": ("", "10026 inet n - n - 9 smtpd\n", "reinject", "10026/inet"),
-    "a listener on the port of the relay": ("", "10025 inet n - n - - smtpd\n", "content-filter", "where our own service"),
-    "a listener on the port of the ingester": ("", "127.0.0.1:10027 inet n - n - - x\n", "bounce-lmtp", "where our own"),
+    "a listener on the port of the relay": (
+        "",
+        "10025 inet n - n - - smtpd\n",
+        "content-filter",
+        "where our own service",
+    ),
+    "a listener on the port of the ingester": (
+        "",
+        "127.0.0.1:10027 inet n - n - - x\n",
+        "bounce-lmtp",
+        "where our own",
+    ),
     "a limit of our name": ("omi_destination_concurrency_limit = 2\n", "", "content-filter", "concurrency_limit"),
     "short queue ids by wish": ("enable_long_queue_ids = no\n", "", "reinject", "enable_long_queue_ids"),
     "the domain is local": ("mydestination = Bounce.example.com\n", "", "bounce-pipe", "mydestination"),
@@ -261,7 +271,7 @@ def test_pipe_user_may_not_have_the_group_of_postfix(folder: Path) -> None:
     entry = pwd.struct_passwd(("friend", "x", 12345, group, "", "/", "/bin/false"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pwd, "getpwnam", lambda name: entry)
-        with pytest.raises(PostfixError, match="as `friend`.* group"):
+        with pytest.raises(PostfixError, match=r"as `friend`.* group"):
             bring(folder, "bounce-pipe", user="friend")
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from smtplib import SMTP
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,9 +21,9 @@ from omicard_relay.services.attach import install, remove
 from omicard_relay.services.attachcheck import State, check
 from omicard_relay.services.attachrecord import our_folder
 from omicard_relay.services.postconf import Postconf, open_postconf
-from omicard_relay.tables.settings import ReturnPathSettings, Settings
+from omicard_relay.tables.settings import RelaySettings, ReturnPathSettings, Settings
 from omicard_relay.tables.snippets import Deployment, with_required
-from tests.attaching import MAIN, configuration, needs_postfix, no_waiting
+from tests.attaching import MAIN, configuration, free_port, needs_postfix, no_waiting, postfix, wait_for
 
 pytestmark = [
     needs_postfix,
@@ -85,6 +86,12 @@ qmgr      unix  n       -       n       300     1       qmgr
 #qmgr     unix  n       -       n       300     1       oqmgr
 rewrite   unix  -       -       y       -       -       trivial-rewrite
 bounce    unix  -       -       y       -       0       bounce
+defer     unix  -       -       y       -       0       bounce
+trace     unix  -       -       y       -       0       bounce
+proxymap  unix  -       -       n       -       -       proxymap
+error     unix  -       -       y       -       -       error
+retry     unix  -       -       y       -       -       error
+anvil     unix  -       -       y       -       1       anvil
 smtp      unix  -       -       y       -       -       smtp
 relay     unix  -       -       y       -       -       smtp
         -o syslog_name=postfix/$service_name
@@ -225,6 +232,38 @@ def test_what_is_installed_holds_and_keeps_the_rest(shape: Shape) -> None:
             assert before[0].get(name, "") in after[0].get(name, "")
 
 
+def test_chroot_of_debian_sees_our_tables() -> None:
+    """Debian runs smtpd(8) and trivial-rewrite(8) in a chroot: a bounce still finds its program, a guess is refused."""
+    port = free_port()
+    master = DEBIAN_MASTER.replace("smtp      inet", f"127.0.0.1:{port} inet", 1)
+    with folder_of(Shape(DEBIAN_MAIN + "smtpd_tls_security_level = none\n", master)) as folder:
+        back = free_port()
+        settings_now = Settings(relay=RelaySettings(next_port=back), return_path=SETTINGS.return_path)
+        deployment = Deployment(folder=our_folder(folder), user="nobody", command=("/bin/true",))
+        snippets = with_required(("reinject", "bounce-pipe"), settings_now, deployment)
+        install(open_postconf(folder), snippets, deployment, now=NOW, replace_foreign=False, dry_run=False)
+        assert postfix(folder, "check").returncode == 0
+        started = postfix(folder, "start")
+        try:
+            assert started.returncode == 0, started.stderr
+            log = folder.parent / "log/maillog"
+            wait_for(lambda: log.exists() and "daemon started" in log.read_text(), "Postfix")
+            with SMTP("127.0.0.1", port, timeout=20) as smtp:
+                smtp.ehlo("far.test")
+                smtp.mail("")
+                assert smtp.rcpt("guess@bounce.example.com")[0] // 100 == 5
+                assert smtp.rcpt("b+x@bounce.example.com")[0] == 250
+                smtp.data("Subject: x\r\n\r\nx\r\n")
+            with SMTP("127.0.0.1", back, timeout=20) as smtp:
+                assert smtp.noop()[0] == 250
+            wait_for(lambda: "status=" in log.read_text(), "a delivery")
+            line = next(line for line in log.read_text().splitlines() if "status=" in line)
+            assert "relay=omi-bounce" in line
+            assert "status=sent" in line
+        finally:
+            postfix(folder, "stop")
+
+
 def _list(items: list[str]) -> st.SearchStrategy[str]:
     """A list as people lay it out: commas, blanks, lines, comments between."""
     between = st.sampled_from([", ", " ", ",", ",\n  ", "\n\t", ",\n# why\n  "])
@@ -241,7 +280,8 @@ LISTS = {
 }
 CONFIGURATIONS = st.fixed_dictionaries({}, optional={name: _list(items) for name, items in LISTS.items()})
 STEPS = st.lists(
-    st.sampled_from(["reinject", "content-filter", "bounce-pipe", "-content-filter", "-bounce-pipe", "edit"]), max_size=5
+    st.sampled_from(["reinject", "content-filter", "bounce-pipe", "-content-filter", "-bounce-pipe", "edit"]),
+    max_size=5,
 )
 
 

@@ -34,7 +34,11 @@ _SENT_WITHOUT_CAUSE = Verdict(bounce_code=900, rule_id="no-cause", confidence=0.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """A mail that is here whole. `xforward` is what Postfix is told of its client, IDENT excepted."""
+    """A mail that is here whole. `xforward` is what Postfix is told of its client, IDENT excepted.
+
+    `is_untouched`: a null reverse-path, or an answer to one of our own signed reverse-paths: it passes as it is but for
+    the trace line. `missing` are the header fields that a submission lacks, ready to stand in front.
+    """
 
     mail: MailCommand
     recipients: tuple[RcptCommand, ...]
@@ -43,11 +47,8 @@ class Incoming:
     submission: Submission
     trace: Trace
     xforward: Mapping[str, bytes]
-
-    @property
-    def is_untouched(self) -> bool:
-        """A null reverse-path: somebody's notice, which passes as it is but for the trace line."""
-        return not self.mail.reverse_path
+    is_untouched: bool
+    missing: bytes = b""
 
 
 class Carrier:
@@ -111,6 +112,7 @@ class Carrier:
         content = incoming.content
         if not incoming.is_untouched and self._settings.campaign.remove_header and self._settings.campaign.header:
             content = without_field(content, self._settings.campaign.header)
+        content = incoming.missing + content if incoming.missing else content
         signatures = b"" if incoming.is_untouched else await self._sign(content)
         pieces = (trace_line(incoming.trace) + signatures, content)
         is_8bit = not content.isascii()

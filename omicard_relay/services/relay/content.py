@@ -14,7 +14,16 @@ from email.utils import format_datetime
 
 from omicard_relay.mail import one_line
 
-__all__ = ["HOP_LIMIT", "HeaderFacts", "Trace", "mail_digest", "read_facts", "trace_line", "without_field"]
+__all__ = [
+    "HOP_LIMIT",
+    "HeaderFacts",
+    "Trace",
+    "mail_digest",
+    "missing_fields",
+    "read_facts",
+    "trace_line",
+    "without_field",
+]
 
 #: `Received` lines after which a mail is going round in circles (RFC 5321 §6.3: at least 100).
 HOP_LIMIT = 100
@@ -35,6 +44,7 @@ class HeaderFacts:
     subject: str | None = None
     campaign: str | None = None
     hops: int = 0
+    has_date: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +62,7 @@ class Trace:
 
 def read_facts(content: bytes, campaign_header: str) -> HeaderFacts:
     """Message-ID, Subject, campaign (the first of each) and the number of hops."""
-    wanted = {b"message-id", b"subject", b"received"}
+    wanted = {b"message-id", b"subject", b"received", b"date"}
     campaign = campaign_header.lower().encode("utf-8")
     if campaign:
         wanted.add(campaign)
@@ -70,7 +80,14 @@ def read_facts(content: bytes, campaign_header: str) -> HeaderFacts:
         subject=found.get(b"subject"),
         campaign=(found.get(campaign) or None) if campaign else None,
         hops=hops,
+        has_date=b"date" in found,
     )
+
+
+def missing_fields(facts: HeaderFacts, *, message_id: str, now: datetime) -> bytes:
+    """Date and Message-ID where a submission lacks them (RFC 6409 §8.2, §8.3): signed with the rest, so before Postfix."""
+    date = b"" if facts.has_date else f"Date: {format_datetime(now)}\r\n".encode()
+    return date + (b"" if facts.message_id else f"Message-ID: {message_id}\r\n".encode())
 
 
 def without_field(content: bytes, field: str) -> bytes:

@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from omicard_relay.mail import Submission, Way, one_line
+from omicard_relay.mail import Submission, Way, domain_of, one_line
 from omicard_relay.scrub import smtp_reply
 from omicard_relay.scrub.syntax import wire_fault
 from omicard_relay.services.relay.carry import Carrier, Incoming
-from omicard_relay.services.relay.content import HOP_LIMIT, HeaderFacts, Trace, mail_digest, read_facts
+from omicard_relay.services.relay.content import HOP_LIMIT, HeaderFacts, Trace, mail_digest, missing_fields, read_facts
 from omicard_relay.services.relay.door import Door, contains
 from omicard_relay.services.relay.events import Event, log_event
 from omicard_relay.services.relay.ledger import Ledger, new_submission_id
@@ -74,7 +74,7 @@ class RelayHandler:
         address = command.forward_path
         if not address.isascii() and not envelope.mail.smtputf8:
             return _NEEDS_SMTPUTF8
-        if not envelope.mail.reverse_path:
+        if self._is_untouched(envelope.mail.reverse_path, address):
             fault = wire_fault(address)
             return f"553 5.1.3 {fault}" if fault else "250 2.1.5 Ok"
         drop = await self._ledger.judge_early(address, envelope.mail.reverse_path)
@@ -121,6 +121,12 @@ class RelayHandler:
     def _incoming(self, session: RelaySession, envelope: RelayEnvelope, facts: HeaderFacts) -> Incoming:
         assert envelope.mail is not None  # noqa: S101
         mail = self._submission(session, envelope, facts)
+        untouched = self._is_untouched(
+            envelope.mail.reverse_path, *(recipient.forward_path for recipient in envelope.recipients)
+        )
+        missing = b""
+        if mail.way is Way.DIRECT and not untouched and self._settings.relay.add_missing_headers:
+            missing = missing_fields(facts, message_id=mail.message_id or "", now=mail.received)
         only = envelope.recipients[0].forward_path if len(envelope.recipients) == 1 else None
         protocol = session.protocol
         if envelope.mail.smtputf8:
@@ -141,7 +147,19 @@ class RelayHandler:
                 time=mail.received,
             ),
             xforward=self._xforward(session),
+            is_untouched=untouched,
+            missing=missing,
         )
+
+    def _is_untouched(self, reverse_path: str, *forward_paths: str) -> bool:
+        """Whether a mail is somebody's notice: from the null reverse-path, or to our own signed reverse-paths.
+
+        The second kind is an auto-reply with a sender, which Postfix gives to its content filter like any other mail.
+        """
+        home = self._settings.return_path.domain.lower()
+        if not reverse_path:
+            return True
+        return bool(home and forward_paths) and all(domain_of(path) == home for path in forward_paths)
 
     def _submission(self, session: RelaySession, envelope: RelayEnvelope, facts: HeaderFacts | None) -> Submission:
         """What is known of the mail: at RCPT, its content not yet."""
@@ -153,8 +171,11 @@ class RelayHandler:
         if campaign is None and self._settings.campaign.envid and envid:
             # At RCPT this is a guess that the header may correct; a mail of which nothing is left never has one.
             campaign = one_line(envid, 500)
-        if not envelope.mail.reverse_path:
+        if self._is_untouched(envelope.mail.reverse_path, *(one.forward_path for one in envelope.recipients)):
             campaign = None
+        message_id = facts.message_id if facts is not None else None
+        if facts is not None and message_id is None and not ident and self._settings.relay.add_missing_headers:
+            message_id = f"<{envelope.submission_id}@{self._door.hostname}>"
         return Submission(
             submission_id=envelope.submission_id,
             digest=mail_digest(envelope.mail.reverse_path, envelope.body) if facts is not None else "",
@@ -164,7 +185,7 @@ class RelayHandler:
             client_name=(_text(told.get("NAME")) or _text(told.get("HELO")) or one_line(session.host_name or ""))[:255],
             login=session.login,
             reverse_path=envelope.mail.reverse_path,
-            message_id=facts.message_id if facts is not None else None,
+            message_id=message_id,
             subject=facts.subject if facts is not None else None,
             campaign=campaign,
             envid=one_line(envid, 500) if envid else None,

@@ -205,7 +205,10 @@ class Ledger:
         self, tx: Tx, mail: Submission, recipient: RcptCommand, own_row: int | None, number: int, now: datetime
     ) -> Kept:
         reverse_path = mail.reverse_path
-        signed = self._return_path is not None and self._is_signed_for(reverse_path)
+        home = self._settings.return_path.domain.lower()
+        # A mail to one of our own signed reverse-paths is an answer: its sender stays who it is.
+        answers = bool(home) and domain_of(recipient.forward_path) == home
+        signed = self._return_path is not None and self._is_signed_for(reverse_path) and not answers
         if self._return_path is not None and signed:
             day = int(now.timestamp()) // 86_400
             nonce = secrets.token_bytes(NONCE_OCTETS)

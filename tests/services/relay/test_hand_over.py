@@ -1,15 +1,17 @@
 """A mail's main way: in by SMTP, booked, handed over, answered, and what happens when Postfix says something else."""
 
 import asyncio
+import re
 import time
 from datetime import UTC, datetime
 from email import message_from_bytes
 
 import dkim as libdkim
+import msgspec
 import pytest
 
 from omicard_relay.mail import ListEntry, ListName
-from omicard_relay.signing import record_text
+from omicard_relay.signing import ReturnPathKeys, ReturnPathSigner, record_text
 from omicard_relay.tables.settings import ReturnPathSettings, Settings
 
 OFFERS = (
@@ -419,3 +421,31 @@ async def test_a_next_server_that_is_down_is_451_at_once(world):
     assert (await client.mail()).startswith("451 4.3.2")
     assert time.monotonic() - begun < 0.9
     assert world.states() == {"ann@a.test": "not-taken"}
+
+
+async def test_a_submission_gets_the_date_and_message_id_that_it_lacks(world):
+    await world.start(add_missing_headers=True)
+    client = await world.client()
+    await client.mail(b"Subject: hi\r\n\r\nhello\r\n")
+    await client.mail(b"Date: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: <own@shop.test>\r\n\r\nhello\r\n")
+
+    first, second = world.hop.mails
+    assert re.match(rb"Date: \w{3}, .* \+0000\r\nMessage-ID: <(\w+)@relay.test>\r\nSubject: hi\r\n", first.body)
+    assert second.body == b"Date: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: <own@shop.test>\r\n\r\nhello\r\n"
+    kept = {row.message_id for row in world.submissions()}
+    assert kept == {"<own@shop.test>", re.search(rb"<\w+@relay.test>", first.body)[0].decode()}
+
+
+async def test_an_answer_to_a_signed_reverse_path_passes_untouched(world):
+    settings = msgspec.structs.replace(Settings(), return_path=ReturnPathSettings(domain="bounces.test"))
+    signer = ReturnPathSigner(keys=ReturnPathKeys(secrets={"a": b"s" * 16}), domain="bounces.test")
+    world.add(entry(ListName.BLACKLIST, "@bounces.test"))
+    await world.start(settings=settings, return_path=signer, add_missing_headers=True)
+    client = await world.client()
+    content = b"Subject: away\r\nX-Campaign: x\r\n\r\nback on Monday\r\n"
+
+    reply = await client.mail(content, "<b+token@bounces.test>", sender="<ann@a.test>")
+
+    assert reply.startswith("250")
+    assert world.hop.mails[0].reverse_path == "ann@a.test"
+    assert world.hop.mails[0].body == content
