@@ -9,16 +9,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from omicard_relay.services.postconf import Postconf
+from omicard_relay.services.attach import Applied, install, remove
+from omicard_relay.services.attachcheck import Finding, check
+from omicard_relay.services.attachrecord import our_folder
+from omicard_relay.services.postconf import Postconf, open_postconf
+from omicard_relay.tables.settings import ReturnPathSettings, Settings
+from omicard_relay.tables.snippets import Deployment, with_required
 
 SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin:/bin"
 needs_postfix = pytest.mark.skipif(
     shutil.which("postconf", path=SBIN) is None, reason="Postfix is not installed: no postconf to try this with"
 )
+
+NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
+SETTINGS = Settings(return_path=ReturnPathSettings(domain="bounce.example.com"))
+ALL = ("reinject", "content-filter", "bounce-pipe")
 
 MAIN = """\
 # A comment that must survive.
@@ -132,3 +142,37 @@ def postfix(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=60,
     )
+
+
+def bring(
+    folder: Path,
+    *names: str,
+    settings: Settings = SETTINGS,
+    command: tuple[str, ...] = ("/bin/true",),
+    replace_foreign: bool = False,
+    dry_run: bool = False,
+    user: str = "nobody",
+) -> Applied:
+    deployment = Deployment(folder=our_folder(folder), user=user, command=command)
+    return install(
+        open_postconf(folder),
+        with_required(names, settings, deployment),
+        deployment,
+        now=NOW,
+        replace_foreign=replace_foreign,
+        dry_run=dry_run,
+    )
+
+
+def take(folder: Path, *names: str) -> Applied:
+    return remove(open_postconf(folder), names, now=NOW, dry_run=False)
+
+
+def look(folder: Path, *names: str, settings: Settings = SETTINGS) -> dict[str, Finding]:
+    deployment = Deployment(folder=our_folder(folder), user="nobody", command=("/bin/true",))
+    findings = check(open_postconf(folder), with_required(names, settings, deployment), settings)
+    return {finding.about: finding for finding in findings}
+
+
+def both(folder: Path) -> tuple[str, str]:
+    return (folder / "main.cf").read_text(), (folder / "master.cf").read_text()

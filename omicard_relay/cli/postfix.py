@@ -137,6 +137,9 @@ def _remove(ctx: click.Context, config_dir: Path, names: tuple[str, ...], dry_ru
         return
     click.echo(say("postfix.removed", backup=applied.backup))
     _reload(postconf, reload_after)
+    if any(change.snippet == "content-filter" and change.target is Target.MASTER for change in applied.changes):
+        # cleanup(8) wrote the filter into each mail that it queued.
+        click.echo(say("postfix.requeue", folder=postconf.folder))
 
 
 @command.command(name="check")

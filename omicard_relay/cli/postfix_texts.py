@@ -67,6 +67,11 @@ register(
             "復原：omicard-relay postfix remove --config-dir {folder}{chosen}\n（原始檔案：{backup}）",
         ),
         "postfix.removed": ("The files as they were: {backup}", "原始檔案：{backup}"),
+        "postfix.requeue": (
+            "Mails that still wait for the relay keep waiting for it; after the reload, this sends them on without it: "
+            "postsuper -c {folder} -r ALL",
+            "仍在等候 relay 的郵件會繼續等候；重新載入後，執行此指令可不經 relay 送出：postsuper -c {folder} -r ALL",
+        ),
         "postfix.reloaded": ("Postfix was reloaded.", "Postfix 已重新載入。"),
         "postfix.reload-next": (
             "Next step, at once: postfix -c {folder} reload",

@@ -83,6 +83,7 @@ def test_in_and_out_again_says_each_step(folder: Path, run: Run) -> None:
     code, out, err = run("remove", "--config-dir", folder)
     assert (code, err) == (0, "")
     assert "main.cf: content_filter\n    was omi:[127.0.0.1]:10025\n    is  gone\n" in out
+    assert out.endswith(f"this sends them on without it: postsuper -c {folder} -r ALL\n")
     assert both(folder) == before
     assert run("remove", "--config-dir", folder) == (0, f"{folder}: nothing of this is installed.\n", "")
 

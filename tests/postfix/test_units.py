@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from omicard_relay.services.running import SERVICES
 from omicard_relay.tables.toml import shipped
 
 UNITS = sorted(shipped("postfix", "systemd").glob("*.service"))
-SERVICES = {"relay", "follow", "ingest"}
 
 
 def read(unit: Path) -> configparser.ConfigParser:

@@ -250,6 +250,17 @@ def test_a_truncation_without_a_copy_goes_on_at_the_new_beginning(log, follower)
     assert follower.got == log.written
 
 
+def test_a_shorter_file_with_the_same_beginning_is_not_the_one_that_was_read(log, follower):
+    """A log that was put back from a backup: going on behind its end would pass over all that comes next."""
+    log.write(30)
+    follower.read()
+    log.file.truncate(sum(len(line) + 1 for line in log.written[:25]))
+    follower.kill()
+    log.write(1)
+    follower.read()
+    assert follower.got[-1] == log.written[-1]
+
+
 @pytest.mark.parametrize("rotate", [Log.rename, Log.copy], ids=["rename", "copytruncate"])
 def test_several_rotations_while_nobody_reads_lose_nothing(log, follower, rotate):
     log.write(3)

@@ -235,3 +235,14 @@ def test_two_ways_for_the_same_bounces_are_refused() -> None:
 def test_changed_port_reaches_the_snippet() -> None:
     settings = msgspec.structs.replace(SETTINGS, ingest=IngestSettings(port=2424))
     assert ":2424\n" in filled_snippet("bounce-lmtp", settings, DEPLOYMENT).files[0].text
+
+
+def test_where_our_own_services_listen_is_told() -> None:
+    """So that `install` can refuse a Postfix listener on the same port."""
+    found = {name: filled_snippet(name, SETTINGS, DEPLOYMENT).our_listener for name in SNIPPET_NAMES}
+    assert found == {
+        "reinject": "127.0.0.1:10025",
+        "content-filter": "",
+        "bounce-pipe": "",
+        "bounce-lmtp": "127.0.0.1:10027",
+    }
