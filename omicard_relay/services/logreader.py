@@ -1,20 +1,25 @@
 """A log file, read on and on: rotation by rename, by copy and truncation, and what was rotated away while nobody read.
 
 Gives whole lines and the place after them; storing the place is the follower's, in one transaction with what was read.
-Where the place is found no more, the rotated files that are there are read from their beginning: what is read twice
-changes nothing (store/attempts.py).
-Known limits: a file that was compressed before it was read to its end is named in a warning, not unpacked; a last line
-without its line feed in a file that was rotated away is let go.
+A rotated file that gzip has compressed meanwhile (`postfix logrotate` does so after one second) is unpacked into a file
+without a name. Where the place is found no more, the rotated files that are there are read from their beginning: what is
+read twice changes nothing (store/attempts.py).
+Known limits: of the compressions gzip alone is known; a last line without its line feed in a file that was rotated away
+is let go.
 """
 
 import glob
+import gzip
 import hashlib
 import logging
 import os
 import re
+import shutil
 import stat
+import tempfile
+import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from omicard_relay.mail import one_line
 from omicard_relay.store.attempts import Place
@@ -29,6 +34,7 @@ _HEAD = 256
 _CHUNK = 1 << 18
 #: What a rotation hangs on the name: `.1`, `-20261124`, `.20261124-083131`.
 _ROTATED = re.compile(r"[.-]\d[\d.:TZ_-]*")
+_PACKED = ".gz"
 
 
 class LogReader:
@@ -115,13 +121,13 @@ class LogReader:
         """Whether the open file is the one that has the log's name."""
         assert self._file is not None  # noqa: S101
         try:
-            return self._path.stat().st_ino == os.fstat(self._file.fileno()).st_ino
+            return os.path.samestat(self._path.stat(), os.fstat(self._file.fileno()))
         except OSError:
             return False
 
     def _open(self, path: Path, offset: int) -> bool:
         try:
-            file = path.open("rb", buffering=0)
+            file = self._opened(path)
         except FileNotFoundError:
             return False  # between two rotations, or not written yet
         except OSError as error:
@@ -130,48 +136,72 @@ class LogReader:
                 log.error("event=log-unreadable path=%s error=%r", one_line(str(path)), str(error))
             self._complained = True
             return False
+        self._use(file, offset)
+        return True
+
+    def _opened(self, path: Path) -> BinaryIO:
+        """A file of the log, unpacked where it must be. Raises OSError."""
+        return _unpacked(path) if path != self._path and path.suffix == _PACKED else path.open("rb", buffering=0)
+
+    def _use(self, file: BinaryIO, offset: int) -> None:
         self.close()
         self._file, self._offset, self._head, self._complained = file, offset, b"", False
-        return True
 
     def _resume(self, place: Place) -> None:
         """Open the file that the place speaks of: under its name, or where a rotation has put it."""
-        siblings = self._siblings()
-        if self._open_same([self._path, *siblings], place) or not place.offset:
+        # Twice: a file may be exchanged for its compressed form between the look and the opening.
+        if any(self._open_same([self._path, *self._siblings()], place) for _ in range(2)):
             return
-        log.warning(
-            "event=log-gone path=%s offset=%d note=the-rest-of-that-file-could-not-be-read", self._path, place.offset
-        )
+        if place.offset:
+            log.warning(
+                "event=log-gone path=%s offset=%d note=the-rest-of-that-file-could-not-be-read",
+                self._path,
+                place.offset,
+            )
+        elif place.read is None:
+            return
         # What had not changed since all was read is known.
         since = place.read.timestamp() if place.read else 0.0
-        first = next((path for path in siblings if path.exists() and path.stat().st_mtime >= since), None)
-        if first is not None:
-            self._open(first, 0)
+        for path in self._siblings():
+            if path.exists() and path.stat().st_mtime >= since and self._open(path, 0):
+                return
 
     def _open_same(self, paths: list[Path], place: Place) -> bool:
+        """Open the one of these files that the place speaks of, at the place."""
         for path in paths:
             try:
-                if self._is_same(path, place) and self._open(path, place.offset) and self._file is not None:
-                    self._head = os.pread(self._file.fileno(), place.head_length, 0)
-                    return True
+                if not self._is_same(path, place):
+                    continue
+                file = self._opened(path)
             except OSError:
                 continue
+            if os.fstat(file.fileno()).st_size >= place.offset:
+                self._use(file, place.offset)
+                self._head = os.pread(file.fileno(), place.head_length, 0)
+                return True
+            file.close()
         return False
 
     def _is_same(self, path: Path, place: Place) -> bool:
-        with path.open("rb") as file:
-            head = file.read(place.head_length)
-            status = os.fstat(file.fileno())
-        if status.st_size < place.offset or hashlib.sha256(head).hexdigest() != place.head_digest:
-            return False
-        # Where nothing was read yet there is no head to compare: only the inode tells.
-        return place.head_length > 0 or status.st_ino == place.inode
+        """Whether a file begins as the place's file did; its length is not looked at."""
+        is_packed = path != self._path and path.suffix == _PACKED
+        if not place.head_length:
+            # Where nothing was read yet there is no head to compare: only the inode tells.
+            return not is_packed and path.stat().st_ino == place.inode
+        with gzip.open(path) if is_packed else path.open("rb") as file:
+            try:
+                head = file.read(place.head_length)
+            except (gzip.BadGzipFile, EOFError, zlib.error):
+                return False
+        return hashlib.sha256(head).hexdigest() == place.head_digest
 
     def _siblings(self) -> list[Path]:
-        """Rotated files such as mail.log.1 or mail.log-20261124, oldest first; compressed ones are left out."""
+        """Rotated files such as mail.log.1 or mail.log-20261124.gz, oldest first; while gzip works, the plain one."""
         found: list[tuple[int, int, str, Path]] = []
         for path in self._path.parent.glob(glob.escape(self._path.name) + "?*"):
-            tail = path.name.removeprefix(self._path.name)
+            tail = path.name.removeprefix(self._path.name).removesuffix(_PACKED)
+            if path.suffix == _PACKED and path.with_suffix("").exists():
+                continue
             try:
                 status = path.stat()
             except OSError:
@@ -205,14 +235,35 @@ class LogReader:
         own = os.fstat(self._file.fileno())
         try:
             current = self._path.stat()
-            if current.st_ino == own.st_ino or not current.st_size:
+            if os.path.samestat(current, own) or not current.st_size:
                 return None
             siblings = [(path, path.stat()) for path in self._siblings()]
         except OSError:
             return None  # in the middle of a rotation: look again
-        mine = next((number for number, (_, status) in enumerate(siblings) if status.st_ino == own.st_ino), None)
+        mine = next((number for number, (_, status) in enumerate(siblings) if os.path.samestat(status, own)), None)
         if mine is not None:
             later = [path for path, _ in siblings[mine + 1 :]]
-        else:  # compressed or deleted meanwhile, and only we still have it open
+        else:  # compressed or deleted meanwhile, and only we still have it open; or unpacked by us
             later = [path for path, status in siblings if status.st_mtime_ns > own.st_mtime_ns]
         return later[0] if later else self._path
+
+
+def _unpacked(path: Path) -> BinaryIO:
+    """The content of a gzip file, in a file without a name that has the same time; of a broken one what there is of it.
+
+    Raises OSError, when the disk is full for example.
+    """
+    file = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115
+    try:
+        try:
+            with gzip.open(path) as packed:
+                shutil.copyfileobj(packed, file, _CHUNK)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            # It must not hold up the files behind it.
+            log.error("event=log-broken path=%s error=%r", one_line(str(path)), str(error))
+        status = path.stat()
+        os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+    except OSError:
+        file.close()
+        raise
+    return file

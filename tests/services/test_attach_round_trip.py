@@ -9,7 +9,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from smtplib import SMTP
 
@@ -21,17 +20,14 @@ from omicard_relay.services.attach import install, remove
 from omicard_relay.services.attachcheck import State, check
 from omicard_relay.services.attachrecord import our_folder
 from omicard_relay.services.postconf import Postconf, open_postconf
-from omicard_relay.tables.settings import RelaySettings, ReturnPathSettings, Settings
+from omicard_relay.tables.settings import RelaySettings, Settings
 from omicard_relay.tables.snippets import Deployment, with_required
-from tests.attaching import MAIN, configuration, free_port, needs_postfix, no_waiting, postfix, wait_for
+from tests.attaching import MAIN, NOW, SETTINGS, configuration, free_port, needs_postfix, no_waiting, postfix, wait_for
 
 pytestmark = [
     needs_postfix,
     pytest.mark.skipif(os.geteuid() != 0, reason="Postfix's configuration is changed as root"),
 ]
-
-NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
-SETTINGS = Settings(return_path=ReturnPathSettings(domain="bounce.example.com"))
 
 
 @dataclass(frozen=True)
