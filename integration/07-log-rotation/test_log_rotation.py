@@ -9,7 +9,6 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -44,7 +43,9 @@ def _by_copy(line: Line) -> None:
         os.truncate(log, 0)
 
 
-_ROTATIONS: dict[str, _Rotation] = {"by-postfix": _by_postfix, "by-rename": _by_rename, "by-copy": _by_copy}
+_ROTATIONS: tuple[_Rotation, ...] = (_by_postfix, _by_rename, _by_copy)
+#: Recipients between two rotations.
+_PORTION = 35
 
 
 def test_each_line_is_stored_once_however_the_log_is_rotated(
@@ -53,27 +54,46 @@ def test_each_line_is_stored_once_however_the_log_is_rotated(
     campaign = small_campaign(4)
     line = make_line()
     line.fill_lists(campaign)
-    told: list[Told] = []
-    results: list[list[Told]] = []
-    how = replace(line.submission(connections=2), rest_seconds=0.1)
-    client = threading.Thread(target=lambda: results.append(submit(campaign, how, on_told=told.append)))
-    client.start()
-    for number, rotate in enumerate((*_ROTATIONS.values(), *_ROTATIONS.values())):
-        wanted = 20 + 35 * number
-        wait_until(lambda wanted=wanted: len(told) >= wanted, f"{wanted} recipients are submitted")  # type: ignore[misc]
-        is_stopped = number >= len(_ROTATIONS)
-        if is_stopped:
-            line.kill_service("follow")
-            # The log must hold something that this follower has not read when it is rotated.
-            size = line.postfix.log.stat().st_size
-            wait_until(lambda size=size: line.postfix.log.stat().st_size > size + 2000, "the log has grown")  # type: ignore[misc]
+    client = _Client(campaign, line)
+    for rotate in _ROTATIONS:
+        client.submit_more()
         rotate(line)
-        if is_stopped:
-            line.start_service("follow")
-    client.join(60)
-    assert results, "the client did not come to its end"
+    for rotate in _ROTATIONS:
+        line.kill_service("follow")
+        unread = len(_stored(line))
+        client.submit_more()
+        rotate(line)
+        line.start_service("follow")
+        wait_until(lambda unread=unread: len(_stored(line)) > unread, "the follower goes on")  # type: ignore[misc]
+    client.submit_all()
     assert_settles(line, campaign)
     _check_lines(line)
+
+
+class _Client:
+    """Submits the campaign in portions, so that each rotation comes in the middle of it."""
+
+    def __init__(self, campaign: Campaign, line: Line) -> None:
+        self._told, self._allowed = 0, threading.Semaphore(0)
+        how = line.submission(connections=4)
+        self._thread = threading.Thread(target=submit, args=(campaign, how), kwargs={"on_told": self._one})
+        self._thread.start()
+
+    def _one(self, _: Told) -> None:
+        self._told += 1
+        self._allowed.acquire()
+
+    def submit_more(self) -> None:
+        """The next portion, to its end."""
+        wanted = self._told + _PORTION
+        self._allowed.release(_PORTION)
+        wait_until(lambda: self._told >= wanted, f"{wanted} recipients are submitted")
+
+    def submit_all(self) -> None:
+        """The rest."""
+        self._allowed.release(10_000)
+        self._thread.join(60)
+        assert not self._thread.is_alive(), "the client did not come to its end"
 
 
 def _postfix(line: Line, command: str) -> None:

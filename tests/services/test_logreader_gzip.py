@@ -129,7 +129,6 @@ def test_a_broken_compressed_log_is_named_and_holds_up_nothing(log, follower, cu
     follower.kill()
     follower.read()
     assert follower.got[-3:] == log.written[-3:]
-    assert len(follower.got) == len(set(follower.got)) or follower.got.count(log.written[0]) == 2
     assert "event=log-broken" in caplog.text
 
 
