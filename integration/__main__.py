@@ -20,7 +20,10 @@ def main(arguments: list[str]) -> int:
     if reason:
         print(f"error: the scenarios cannot run: {reason}", file=sys.stderr)
         return 1
-    chosen = arguments if any(not word.startswith("-") for word in arguments) else [str(_HERE), *arguments]
+    # A path that exists is a choice of scenarios; any other word belongs to an option such as `-k WORD`.
+    chosen = (
+        arguments if any(Path(word.partition("::")[0]).exists() for word in arguments) else [str(_HERE), *arguments]
+    )
     with tempfile.TemporaryDirectory(prefix="omicard-integration-") as folder:
         return enter(
             ["pytest", "-p", "no:cacheprovider", "--timeout", "600", "--durations", "0", *chosen], Path(folder)

@@ -22,6 +22,7 @@ from lab.line import Line, wipe
 from lab.namespace import enter, inside
 from lab.submit import Told, submit
 from omicard_relay.cli.language import choose_language, current_language, register, say
+from omicard_relay.cli.words import shown
 from omicard_relay.mail import RecipientState, RelayError
 from omicard_relay.store import reports
 from omicard_relay.store.reports import Subject
@@ -32,6 +33,8 @@ __all__ = ["main"]
 _STATE = Path(__file__).resolve().parent.parent / "state"
 #: Seconds after which what has not come back by then is no longer waited for.
 _PATIENCE = 90.0
+#: Rows that differ and are shown: enough to see what is wrong.
+_SHOWN_ROWS = 20
 
 register(
     {
@@ -62,6 +65,7 @@ register(
             "逐筆核對接收端自己的紀錄：{count} 筆完全一致",
         ),
         "run-differ": ("these rows differ from the receivers' own books:", "以下各筆與接收端紀錄不符："),
+        "run-more": ("  … and {count} more", "  … 還有 {count} 筆"),
         "run-time": (
             "submitted in {submitted:.0f} s, settled after {settled:.0f} s",
             "{submitted:.0f} 秒內產信完畢，{settled:.0f} 秒後全部有結果",
@@ -137,8 +141,10 @@ def _run(folder: Path, campaign: Campaign) -> int:
     console.print(say("run-time", submitted=submitted, settled=settled))
     if wrong:
         console.print(say("run-differ"))
-        for sentence in wrong:
-            console.print(f"  {sentence}")
+        for sentence in wrong[:_SHOWN_ROWS]:
+            console.print(f"  {sentence}", soft_wrap=True)
+        if len(wrong) > _SHOWN_ROWS:
+            console.print(say("run-more", count=len(wrong) - _SHOWN_ROWS))
     else:
         console.print(say("run-agree", count=len(campaign.recipients)))
     _point_on(console, line, subjects)
@@ -199,14 +205,14 @@ def _tell(console: Console, campaign: Campaign, subjects: list[Subject]) -> None
     def of(*states: str) -> list[Subject]:
         return [row for row in subjects if row.state in states]
 
-    show("run-dropped", of("dropped"), lambda row: row.drop_step, str)
+    show("run-dropped", of("dropped"), lambda row: row.drop_step, lambda step: shown(str(step)))
     show("run-delivered", of("delivered"), lambda row: None, str)
     later = [row for row in subjects if row.later_code is not None]
     show("run-later", later, lambda row: row.later_code, named)
     show("run-resting", of("resting"), lambda row: row.bounce_code, named)
     show("run-returned", of("returned", "refused"), lambda row: row.bounce_code, named)
     if open_rows := of("handing-over", "queued", "not-taken"):
-        show("run-open", open_rows, lambda row: row.state, str)
+        show("run-open", open_rows, lambda row: row.state, lambda state: shown(str(state)))
     console.print()
 
 

@@ -17,6 +17,7 @@ from omicard_relay.bounce import read_mail
 from omicard_relay.classify import Judge
 from omicard_relay.cli.context import print_jsonl, print_table, settings_of
 from omicard_relay.cli.language import current_language, register, say
+from omicard_relay.cli.words import shown
 from omicard_relay.mail import Evidence, MailKind, Stage, one_line
 from omicard_relay.steering import decide
 from omicard_relay.tables.policies import Policies, load_policies
@@ -128,7 +129,7 @@ def _cells(row: Row, policies: Policies) -> list[object]:
     verdict = "–"
     if code is not None:
         cause = policies.codes[int(code)]
-        verdict = f"{code} {cause.zh_tw if current_language() == 'zh-TW' else cause.name}, {row['action']}"
+        verdict = f"{code} {cause.zh_tw if current_language() == 'zh-TW' else cause.name}, {shown(str(row['action']))}"
     words = one_line(str(row["diagnostic"]), 120) if row["diagnostic"] else ""
     stage = f"[{row['stage']}] " if row["stage"] else ""
     return [os.path.basename(str(row["file"])), row["kind"], row["recipient"], verdict, stage + words]

@@ -15,6 +15,7 @@ import click
 from omicard_relay.classify import Judge
 from omicard_relay.cli.context import print_jsonl, print_table, settings_of
 from omicard_relay.cli.language import current_language, register, say
+from omicard_relay.cli.words import shown
 from omicard_relay.mail import Evidence, Road, Stage, Verdict, one_line, read_reply
 from omicard_relay.steering import decide
 from omicard_relay.tables import Policies, load_policies
@@ -29,9 +30,6 @@ register(
         "classify-confidence": ("confidence", "把握"),
         "classify-rule": ("rule", "規則"),
         "classify-words": ("deciding words", "依據文字"),
-        "classify-action-return": ("return", "退信"),
-        "classify-action-retry": ("retry", "休息後重送"),
-        "classify-action-alert": ("alert", "警示"),
         "classify-bad-line": ("error: line {number}: {fault}", "錯誤：第 {number} 行：{fault}"),
         "classify-no-json": ("is not JSON ({why})", "不是 JSON（{why}）"),
         "classify-no-object": ("is not a JSON object", "不是 JSON 物件"),
@@ -161,7 +159,7 @@ def _print_for_people(lines: Iterable[str], judge: Judge, policies: Policies) ->
             yield (
                 code.number,
                 code.name if current_language() == "en" else code.text("zh-TW"),
-                say(f"classify-action-{action}"),
+                shown(action),
                 f"{verdict.confidence:.2f}",
                 verdict.rule_id,
                 verdict.words,

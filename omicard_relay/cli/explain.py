@@ -8,6 +8,7 @@ import click
 
 from omicard_relay.cli.context import open_configured_store, print_jsonl, settings_of
 from omicard_relay.cli.language import current_language, register, say
+from omicard_relay.cli.words import shown
 from omicard_relay.mail import ListEntry, domain_of, one_line
 from omicard_relay.store import lists, reports
 from omicard_relay.store.engine import Tx
@@ -90,12 +91,17 @@ def command(ctx: click.Context, what: str, jsonl: bool) -> None:
         _show_entry(entry)
     for line in past:
         click.echo(
-            say("explain-past", time=line["time"], outcome=line["outcome"], reply=one_line(str(line["reply"]), 200))
+            say(
+                "explain-past",
+                time=line["time"],
+                outcome=shown(str(line["outcome"])),
+                reply=one_line(str(line["reply"]), 200),
+            )
         )
 
 
 def _show(tx: Tx, s: reports.Subject, policies: Policies) -> None:
-    click.echo(say("explain-mail", address=one_line(s.address), state=s.state, since=s.since))
+    click.echo(say("explain-mail", address=one_line(s.address), state=shown(s.state), since=s.since))
     click.echo(say("explain-from", sender=one_line(s.sender or "<>"), received=s.received))
     click.echo(
         say(
@@ -106,11 +112,11 @@ def _show(tx: Tx, s: reports.Subject, policies: Policies) -> None:
         )
     )
     if s.drop_step:
-        click.echo(say("explain-dropped", step=s.drop_step, reason=one_line(s.detail or "")))
+        click.echo(say("explain-dropped", step=shown(s.drop_step), reason=one_line(s.detail or "")))
     for event in reports.timeline(tx, s):
         number = f"{event.number} " if event.number else ""
         outcome = one_line(event.outcome, 40)
-        click.echo(say("explain-event", time=event.time, what=event.what, number=number, outcome=outcome))
+        click.echo(say("explain-event", time=event.time, what=shown(event.what), number=number, outcome=shown(outcome)))
         if event.bounce_code is not None:
             code = policies.codes[event.bounce_code]
             click.echo(
@@ -125,7 +131,7 @@ def _show(tx: Tx, s: reports.Subject, policies: Policies) -> None:
                 )
             )
             if event.action:
-                click.echo(say("explain-action", action=event.action, reasons=one_line(event.reasons or "")))
+                click.echo(say("explain-action", action=shown(event.action), reasons=one_line(event.reasons or "")))
         if event.reply:
             click.echo(say("explain-reply", reply=one_line(event.reply)))
         if event.trust == "claimed":

@@ -16,6 +16,7 @@ import click
 from omicard_relay.cli.context import print_jsonl, print_table, settings_of
 from omicard_relay.cli.language import current_language, register, say
 from omicard_relay.cli.log_files import LogFiles, named_zone
+from omicard_relay.cli.words import shown as in_words
 from omicard_relay.mail import Action, Attempt, Evidence, Outcome, Road, Trust, Verdict
 from omicard_relay.tables import BounceCode
 from omicard_relay.wire import Delivery, Expired, LogEvent, Rejected, Removed
@@ -222,7 +223,7 @@ def _print_summary(told: Iterable[_Told], logs: LogFiles, codes: dict[int, Bounc
         print_table(
             [*columns, count],
             (
-                (code, codes[code].name, codes[code].text(current_language()), action, number)
+                (code, codes[code].name, codes[code].text(current_language()), in_words(action), number)
                 for (code, action), number in causes.most_common()
             ),
             say("log.codes"),

@@ -7,6 +7,7 @@ import click
 
 from omicard_relay.cli.context import open_configured_store, print_jsonl, print_table, settings_of
 from omicard_relay.cli.language import current_language, register, say
+from omicard_relay.cli.words import shown
 from omicard_relay.mail import one_line
 from omicard_relay.store import bounces, reports
 from omicard_relay.tables.policies import load_policies
@@ -75,7 +76,9 @@ def command(ctx: click.Context, campaign: str | None, days: int | None, jsonl: b
             print_table(columns, cells, title=say(f"report-{section}"))
         else:
             print_table(
-                [say("col-what"), say("col-count")], [[c.key, c.count] for c in rows], title=say(f"report-{section}")
+                [say("col-what"), say("col-count")],
+                [[shown(c.key), c.count] for c in rows],
+                title=say(f"report-{section}"),
             )
         click.echo()
     if campaign is None and campaigns:
@@ -109,5 +112,8 @@ def _print_fates(subjects: list[reports.Subject], jsonl: bool) -> None:
     columns = [say("col-recipient"), say("col-state"), say("col-code"), say("col-cause")]
     print_table(
         columns,
-        ([s.address, s.state, s.bounce_code or s.drop_step, one_line(s.detail or "", 100)] for s in subjects),
+        (
+            [s.address, shown(s.state), s.bounce_code or shown(s.drop_step), one_line(s.detail or "", 100)]
+            for s in subjects
+        ),
     )

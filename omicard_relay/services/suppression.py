@@ -47,7 +47,7 @@ def consider(
     entry = ListEntry(
         list_name=ListName.KNOWN_BOUNCE,
         value=address,
-        reason=f"{rule.code} by {verdict.rule_id}: {verdict.words}"[:300],
+        reason=": ".join(filter(None, (f"{rule.code} by {verdict.rule_id}", verdict.words)))[:300],
         source=source,
         bounce_code=rule.code,
         created=now,

@@ -2,30 +2,31 @@
 
 The order is the promise (invariant 1). First the intent is written, then Postfix is asked, then its answer is written,
 then the client gets its 250. A crash leaves the intent behind: whether Postfix had taken the mail, the log tells
-(store/attempts.py moves the recipient on when it shows the queue id); until then, or until the doubt is too old, the
-client's second try is told to wait.
+(store/attempts.py moves the recipient on when it shows the queue id). What a client's second try means meanwhile is in
+store/priors.py.
 """
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from collections.abc import Iterable
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from omicard_relay.mail import RecipientState, Reply, Submission, Verdict, address_key
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.fates import refold
-from omicard_relay.store.schema import attempt, bounce_report, campaign_claim, follow_place, recipient, submission
+from omicard_relay.store.schema import (
+    attempt,
+    bounce_report,
+    campaign_claim,
+    recipient,
+    submission,
+)
 
 __all__ = [
-    "Prior",
-    "PriorState",
     "add_dropped",
     "add_intent",
     "add_submission",
     "adopt",
-    "find_priors",
     "forget_dropped",
     "is_in_campaign",
     "mark_answered",
@@ -35,27 +36,8 @@ __all__ = [
     "mark_refused",
 ]
 
-#: How long an unanswered mail is still taken for the client's own earlier try: Postfix gives up after five days.
-_RETRY_WINDOW = timedelta(days=7)
-
-
-#: States in which Postfix certainly has nothing.
-_NOT_IN_POSTFIX = (RecipientState.NOT_TAKEN, RecipientState.DROPPED, RecipientState.REFUSED)
-
 
 # The statements of every mail's way, made once: making one costs as much as running it.
-_EARLIER_TRIES = (
-    sa.select(recipient.c.id, recipient.c.state, recipient.c.state_since, recipient.c.address_key)
-    .add_columns(submission.c.id.label("submission_id"))
-    .join(submission)
-    .where(
-        submission.c.digest == sa.bindparam("digest"),
-        submission.c.answered.is_(None),
-        submission.c.id != sa.bindparam("own"),
-        submission.c.received > sa.bindparam("since"),
-    )
-    .order_by(recipient.c.id)
-)
 _FIRST_OF_CAMPAIGN = sa.select(campaign_claim.c.recipient_id).where(
     campaign_claim.c.campaign == sa.bindparam("campaign"), campaign_claim.c.address_key == sa.bindparam("key")
 )
@@ -78,28 +60,6 @@ _IS_TOLD_OF = sa.select(
 _ANSWER = submission.update().where(submission.c.id == sa.bindparam("own")).values(answered=sa.bindparam("now"))
 
 
-class PriorState(StrEnum):
-    """What an earlier try of the very same mail means for this one."""
-
-    NONE = "none"
-    #: Postfix has it already: answer 250, hand nothing over.
-    TAKEN = "taken"
-    #: A crash, or a try that is still running: nobody knows yet; answer 451.
-    IN_DOUBT = "in-doubt"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prior:
-    """The earlier try; `recipient_id` is the row that this try takes over (None: a new one)."""
-
-    state: PriorState
-    recipient_id: int | None = None
-
-
-#: What decides where an address stands twice in the same mail; a row that was not dropped counts one more.
-_WEIGHT = {PriorState.NONE: 0, PriorState.IN_DOUBT: 2, PriorState.TAKEN: 4}
-
-
 def add_submission(tx: Tx, mail: Submission, *, is_new: bool = False) -> None:
     """Write the mail down; a second call for the same id fills in what is known by now (`is_new`: there was none)."""
     row = {
@@ -119,36 +79,6 @@ def add_submission(tx: Tx, mail: Submission, *, is_new: bool = False) -> None:
     }
     if is_new or not tx.execute(_UPDATE_SUBMISSION, {"own": mail.submission_id, **row}).rowcount:
         tx.execute(_INSERT_SUBMISSION, {"id": mail.submission_id, **row})
-
-
-def find_priors(
-    tx: Tx, mail: Submission, *, running: Collection[str], now: datetime, doubt_seconds: int
-) -> dict[str, Prior]:
-    """What unanswered earlier tries of the same mail (same digest) mean, by address key; no entry: nothing is known.
-
-    `running` are the submissions that this process is handing over at this moment.
-    """
-    asked = {"digest": mail.digest, "own": mail.submission_id, "since": now - _RETRY_WINDOW}
-    rows = tx.execute(_EARLIER_TRIES, asked).all()
-    found: dict[str, Prior] = {}
-    weights: dict[str, int] = {}
-    for row in rows:
-        if row.submission_id in running:
-            state = PriorState.IN_DOUBT
-        elif row.state in _NOT_IN_POSTFIX:
-            state = PriorState.NONE
-        elif row.state != RecipientState.HANDING_OVER:
-            state = PriorState.TAKEN
-        elif _log_is_silent(tx, row.state_since, now, doubt_seconds):
-            state = PriorState.NONE
-        else:
-            state = PriorState.IN_DOUBT
-        # An address may stand twice (a duplicate that was dropped): the row that says most decides.
-        weight = _WEIGHT[state] + (row.state != RecipientState.DROPPED)
-        if weight > weights.get(row.address_key, -1):
-            weights[row.address_key] = weight
-            found[row.address_key] = Prior(state=state, recipient_id=row.id)
-    return found
 
 
 def adopt(tx: Tx, mail: Submission, recipient_id: int) -> None:
@@ -316,17 +246,3 @@ def _forget_when_empty(tx: Tx, before: str | None, mail: Submission) -> None:
 
 def _release(tx: Tx, recipient_ids: list[int]) -> None:
     tx.execute(campaign_claim.delete().where(campaign_claim.c.recipient_id.in_(recipient_ids)))
-
-
-def _log_is_silent(tx: Tx, since: datetime, now: datetime, doubt_seconds: int) -> bool:
-    """Whether the doubt is old enough, and the log was read well past it, so that Postfix cannot have the mail.
-
-    Where no log is followed at all, five times the wait must do: losing a mail is worse than sending it twice.
-    """
-    age = (now - since).total_seconds()
-    if age < doubt_seconds:
-        return False
-    last_read = tx.execute(sa.select(sa.func.max(follow_place.c.read))).scalar()
-    if last_read is not None and last_read > since + timedelta(seconds=doubt_seconds):
-        return True
-    return age > 5 * doubt_seconds

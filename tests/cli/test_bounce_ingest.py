@@ -20,7 +20,7 @@ from omicard_relay.services.ingest import make_ingester
 from omicard_relay.services.ingest_socket import serve_socket
 from omicard_relay.store import schema
 from omicard_relay.tables.settings import load_settings
-from tests.keeping import ROOT, a_store, call, configured, environment, program, rows, wait_for
+from tests.keeping import ROOT, a_store, call, configured, environment, needs_open_checkout, program, rows, wait_for
 from tests.mails import dsn
 
 MAIL = dsn("ann@a.example")
@@ -337,6 +337,7 @@ main(sys.argv[1:])
         pytest.param(lambda data: [path.chmod(0o444) for path in data.iterdir()], id="database-read-only"),
     ],
 )
+@needs_open_checkout
 def test_a_database_that_this_user_may_not_write_keeps_the_mail(config, prepare):
     with a_store(config.parent / "data"):
         pass

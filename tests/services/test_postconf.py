@@ -12,6 +12,19 @@ from omicard_relay.services.postconf import Postconf, PostfixError, open_postcon
 from tests.attaching import configuration, needs_postfix, no_waiting
 
 
+def _has_terminals() -> bool:
+    """Whether a pseudo-terminal is to be had: a bare chroot has none, and then Postfix's words go to its log alone."""
+    try:
+        for descriptor in os.openpty():
+            os.close(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+needs_terminals = pytest.mark.skipif(not _has_terminals(), reason="no pseudo-terminal here: mount /dev/pts")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
     with no_waiting():
@@ -82,6 +95,7 @@ def test_broken_main_cf_is_an_error_with_postfix_own_words(postconf: Postconf) -
         postconf.effective("relay_domains")
 
 
+@needs_terminals
 @needs_postfix
 @pytest.mark.skipif(os.geteuid() != 0, reason="postfix check needs root")
 def test_verify_says_what_is_wrong(postconf: Postconf) -> None:
@@ -93,6 +107,7 @@ def test_verify_says_what_is_wrong(postconf: Postconf) -> None:
     assert any("macro processing error" in line for line in said)
 
 
+@needs_terminals
 @needs_postfix
 @pytest.mark.skipif(os.geteuid() != 0, reason="postfix reload needs root")
 def test_reload_of_a_postfix_that_does_not_run_is_an_error(postconf: Postconf) -> None:

@@ -16,7 +16,7 @@ from omicard_relay.mail import StoreBusyError, StoreError
 from omicard_relay.store import open_store, schema
 from omicard_relay.store.engine import database_version
 from omicard_relay.store.schema import SCHEMA_VERSION
-from tests.keeping import NOW, a_store, environment, rows
+from tests.keeping import NOW, a_store, environment, needs_open_checkout, rows
 
 INSERT = schema.counter.insert().values(name="n", value=1)
 
@@ -256,6 +256,7 @@ def open_folder(tmp_path):
         pytest.param(lambda f: f.chmod(0o000), "cannot be opened|cannot be made", id="forbidden-folder"),
     ],
 )
+@needs_open_checkout
 def test_a_user_without_rights_is_told_so(open_folder, prepare, sentence):
     folder = open_folder / "data"
     with a_store(folder):

@@ -9,7 +9,7 @@ from omicard_relay.mail import Reply, Stage, Submission, Verdict, Way
 from omicard_relay.store import attempts, schema, submissions
 from omicard_relay.store.attempts import Place
 from omicard_relay.store.engine import open_store
-from omicard_relay.store.submissions import Prior, PriorState
+from omicard_relay.store.priors import Prior, PriorState, find_priors
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
@@ -33,9 +33,7 @@ def intend(tx, one, address="ann@a.test", own_row=None, **more):
 
 
 def priors(tx, one, running=(), later=0, doubt_seconds=60):
-    return submissions.find_priors(
-        tx, one, running=running, now=NOW + timedelta(seconds=later), doubt_seconds=doubt_seconds
-    )
+    return find_priors(tx, one, running=running, now=NOW + timedelta(seconds=later), doubt_seconds=doubt_seconds)
 
 
 def row(tx, number):
@@ -125,6 +123,19 @@ def test_how_long_a_doubt_lasts(tx, read_after, later, state):
         attempts.move_place(tx, place)
 
     assert priors(tx, mail("2"), later=later)["ann@a.test"].state is state
+
+
+def test_a_mail_that_postfix_still_has_stays_in_doubt_until_it_is_removed(tx):
+    intend(tx, mail("1"))
+    attempts.record_queue(tx, "4QAAAAA1", time=NOW, orig_queue_id="H1")
+    attempts.record_active(
+        tx, "4QAAAAA1", time=NOW, sender="a@b.test", nrcpt=2
+    )  # of two that were handed over together
+
+    assert priors(tx, mail("2"), later=1000)["ann@a.test"].state is PriorState.IN_DOUBT
+
+    attempts.record_queue(tx, "4QAAAAA1", time=NOW, removed=True)
+    assert priors(tx, mail("2"), later=1000)["ann@a.test"].state is PriorState.NONE
 
 
 def test_a_doubt_begins_anew_when_the_hand_over_ended_without_an_answer(tx):

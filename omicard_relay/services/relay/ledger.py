@@ -20,7 +20,7 @@ from omicard_relay.services.relay.parameters import RcptCommand
 from omicard_relay.signing import NONCE_OCTETS, ReturnPathSigner
 from omicard_relay.store import lists, submissions
 from omicard_relay.store.engine import Store, Tx
-from omicard_relay.store.submissions import PriorState
+from omicard_relay.store.priors import PriorState, find_priors
 from omicard_relay.store.writer import Writer
 from omicard_relay.tables.settings import Settings, StepName
 
@@ -137,7 +137,7 @@ class Ledger:
         running: frozenset[str],
     ) -> Booking:
         now = self._clock()
-        priors = submissions.find_priors(
+        priors = find_priors(
             tx, mail, running=running, now=now, doubt_seconds=self._settings.relay.doubt_seconds
         )
         asked: dict[str, RcptCommand] = {}
