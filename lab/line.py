@@ -46,7 +46,7 @@ doubt_seconds = 5
 
 [return_path]
 domain = "{bounces}"
-off_for = [{off_for}]
+{off_for}
 
 [follow]
 files = ["{log}"]
@@ -62,6 +62,7 @@ class Line:
 
     `filtered`: Postfix takes the mail and gives it to the relay as its content filter; else clients submit to the relay.
     `bounces`: by which snippet they come home. `signed`: whether reverse-paths are signed. `say` hears what is being done.
+    `extra_configuration`: for a table of the configuration ("relay"), the lines that are added to it.
     `ingest_user` runs the ingester and the pipe, by `ingest_python` (both must be reachable for that user); None: as we are.
     """
 
@@ -76,6 +77,7 @@ class Line:
         ingest_user: str | None = None,
         ingest_python: Sequence[str] = (sys.executable,),
         postfix_settings: Mapping[str, str] | None = None,
+        extra_configuration: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.folder = folder
@@ -89,6 +91,7 @@ class Line:
         self.configuration = folder / "omicard-relay.toml"
         self._filtered, self._bounces, self._signed = filtered, bounces, signed
         self._ingest_user, self._ingest_python = ingest_user, tuple(ingest_python)
+        self._extra_configuration = dict(extra_configuration or {})
         self._say = say
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -212,17 +215,19 @@ class Line:
         # A Unix socket's name has at most 107 octets (unix(7)): in a deep folder it goes elsewhere.
         path = self.folder / "data" / "ingest.sock"
         short = "ingest.sock" if len(str(path)) < 100 else f"/run/omicard-lab-{os.getpid()}.sock"
-        self.configuration.write_text(
-            _CONFIGURATION.format(
-                relay=_RELAY,
-                reinject=_REINJECT,
-                lmtp=_LMTP,
-                bounces=BOUNCE_DOMAIN,
-                log=self.postfix.log,
-                socket=short,
-                off_for="" if self._signed else f'"{SENDER_DOMAIN}"',
-            )
+        text = _CONFIGURATION.format(
+            relay=_RELAY,
+            reinject=_REINJECT,
+            lmtp=_LMTP,
+            bounces=BOUNCE_DOMAIN,
+            log=self.postfix.log,
+            socket=short,
+            off_for="" if self._signed else f'off_for = ["{SENDER_DOMAIN}"]',
         )
+        for table, lines in self._extra_configuration.items():
+            text = text if f"[{table}]\n" in text else f"{text}\n[{table}]\n"
+            text = text.replace(f"[{table}]\n", f"[{table}]\n{lines.rstrip()}\n")
+        self.configuration.write_text(text)
 
     def _make_keys(self) -> None:
         """An RSA and an Ed25519 key, with their records in the DNS."""

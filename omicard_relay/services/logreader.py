@@ -253,7 +253,10 @@ def _unpacked(path: Path) -> BinaryIO:
 
     Raises OSError, when the disk is full for example.
     """
-    file = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115
+    try:
+        file = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115
+    except FileNotFoundError as error:
+        raise OSError(str(error)) from None  # no temporary folder: not to be taken for a log that is not there
     try:
         try:
             with gzip.open(path) as packed:

@@ -479,8 +479,7 @@ def _take_and_fail(store, follower, lines, place):
     """All is written, and then the disk fails."""
     events = [event for line in lines if (event := parse_line(line, now=NOW)) is not None]
     with store.write() as tx:
-        for one in map(follower._judged, events):
-            follower._record(tx, one, NOW)
+        follower._record(tx, [follower._judged(event) for event in events], NOW)
         attempts.move_place(tx, place)
         raise sqlite3.OperationalError("disk I/O error")
 

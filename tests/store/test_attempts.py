@@ -3,10 +3,13 @@
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from omicard_relay.mail import Attempt, Decision, Outcome, Reply, Stage, Verdict
 from omicard_relay.store import attempts, schema
 from omicard_relay.store.attempts import Place
+from omicard_relay.store.queues import QueueNotes
 from tests.keeping import NOW, a_store, hand_over, queued, rows, state_of, submit
 
 TOKEN = "b+aaaaaaaaaa@bounces.example"
@@ -240,3 +243,33 @@ def test_a_place_in_the_middle_of_a_backlog_does_not_say_that_all_was_read(store
     in_store(store, attempts.move_place, Place(path="/log", inode=1, head_digest="", head_length=0, offset=1, read=NOW))
     in_store(store, attempts.move_place, PLACE)
     assert rows(store, schema.follow_place, "read") == [NOW]
+
+
+# ------------------------------------------------------------------ speed
+
+
+def test_a_delivery_line_costs_four_statements(store):
+    """Whose it is, the line, all lines of its recipient, and where that stands now: each is paid for every mail."""
+    queued(store, "ann@a.example")
+    statements = []
+    with store.write() as tx:
+        sa.event.listen(tx, "before_cursor_execute", lambda *seen: statements.append(seen[2].split()[0]))
+        attempts.record_attempt(tx, line(Outcome.SENT), None, None, notes=QueueNotes(tx))
+    assert statements == ["SELECT", "INSERT", "SELECT", "UPDATE"]
+
+
+def test_what_waits_to_be_written_of_a_queue_id_is_known_to_its_lines(store):
+    ann, bob = submit(store, "ann@a.example", "bob@a.example", hand_over="h1")
+    with store.write() as tx:
+        notes = QueueNotes(tx)
+        attempts.record_queue(tx, "4QAAAAA1", time=NOW, orig_queue_id="h1", notes=notes)
+        assert attempts.record_attempt(tx, line(Outcome.SENT), None, None, notes=notes).recipient_id == ann
+        attempts.record_queue(tx, "4QAAAAA2", time=NOW, orig_queue_id="h1", notes=notes)
+        assert attempts.record_active(tx, "4QAAAAA2", time=NOW, sender=NEWS, nrcpt=2, notes=notes) == [bob]
+        notes.flush()
+    assert rows(store, schema.queue, "queue_id", "sender") == [("4QAAAAA1", None), ("4QAAAAA2", NEWS)]
+
+
+def test_postgresql_is_asked_for_the_same():
+    text = str(attempts._INSERT["postgresql"].compile(dialect=postgresql.dialect()))
+    assert text.endswith("ON CONFLICT (line_digest) DO NOTHING")

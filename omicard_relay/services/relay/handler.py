@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from omicard_relay.mail import Submission, Way, domain_of, one_line
+from omicard_relay.mail import RelayError, Submission, Way, domain_of, one_line
 from omicard_relay.scrub import smtp_reply
 from omicard_relay.scrub.syntax import wire_fault
 from omicard_relay.services.relay.carry import Carrier, Incoming
@@ -115,7 +115,11 @@ class RelayHandler:
         self._ledger.answered(envelope.submission_id)
 
     async def handle_exception(self, error: Exception) -> str:
-        log_event(Event.OWN_FAULT, level=40, error=error, kind=type(error).__name__)
+        if isinstance(error, RelayError):
+            # Foreseen, and told in a sentence (a store that is locked or full): a traceback for each mail would hide it.
+            log_event(Event.OWN_FAULT, level=40, kind=type(error).__name__, error_text=str(error))
+        else:
+            log_event(Event.OWN_FAULT, level=40, error=error, kind=type(error).__name__)
         return COME_AGAIN
 
     def _incoming(self, session: RelaySession, envelope: RelayEnvelope, facts: HeaderFacts) -> Incoming:
