@@ -32,6 +32,7 @@ from omicard_relay.store import attempts
 from omicard_relay.store.attempts import Place
 from omicard_relay.store.bounces import count
 from omicard_relay.store.engine import Store, Tx
+from omicard_relay.store.queues import QueueNotes
 from omicard_relay.tables.policies import Policies
 from omicard_relay.tables.settings import Settings
 from omicard_relay.tables.suppress import SuppressRule
@@ -83,12 +84,10 @@ class Follower:
 
         Raises StoreError when nothing of it was stored.
         """
-        judged = [
-            self._judged(event) for line in lines if (event := parse_line(line, now=now, tz=_local_zone())) is not None
-        ]
+        zone = _local_zone()
+        judged = [self._judged(event) for line in lines if (event := parse_line(line, now=now, tz=zone)) is not None]
         with self._store.write() as tx:
-            for one in judged:
-                self._record(tx, one, now)
+            self._record(tx, judged, now)
             if place is not None:
                 attempts.move_place(tx, place)
         return len(judged)
@@ -147,24 +146,31 @@ class Follower:
             return True
         return line.relay_host is None and f"[{relay.host}]:{relay.port}:" in line.reply.text
 
-    def _record(self, tx: Tx, one: _Judged, now: datetime) -> None:
+    def _record(self, tx: Tx, judged: list[_Judged], now: datetime) -> None:
+        """A batch in the order of its lines; what it tells of queue ids is written at its end, once for each."""
+        notes = QueueNotes(tx)
+        for one in judged:
+            self._record_one(tx, notes, one, now)
+        notes.flush()
+
+    def _record_one(self, tx: Tx, notes: QueueNotes, one: _Judged, now: datetime) -> None:
         match one.event:
             case Delivery(attempt=line) | Rejected(attempt=line):
-                recorded = attempts.record_attempt(tx, line, one.verdict, one.decision, is_hop=one.is_hop)
+                recorded = attempts.record_attempt(tx, line, one.verdict, one.decision, is_hop=one.is_hop, notes=notes)
                 if recorded.is_new and recorded.recipient_id is not None and line.outcome in _GIVEN_UP:
                     self._consider(tx, recorded.address, line, one.verdict, now)
             case Expired() as event:
                 self._record_expired(tx, event, now)
-            case QueueActive() as event:
-                attempts.record_active(tx, event.queue_id, time=event.time, sender=event.sender, nrcpt=event.nrcpt)
-            case Client() as event:
-                attempts.record_queue(tx, event.queue_id, time=event.time, orig_queue_id=event.orig_queue_id)
-            case MessageId() as event:
-                attempts.record_queue(tx, event.queue_id, time=event.time, message_id=event.message_id)
-            case BounceNotice() as event:
-                attempts.record_queue(tx, event.notice_queue_id, time=event.time, notice_of=event.queue_id)
-            case Removed() as event:
-                attempts.record_queue(tx, event.queue_id, time=event.time, removed=True)
+            case QueueActive(queue_id=queue_id, time=time) as event:
+                attempts.record_active(tx, queue_id, time=time, sender=event.sender, nrcpt=event.nrcpt, notes=notes)
+            case Client(queue_id=queue_id, time=time, orig_queue_id=origin):
+                attempts.record_queue(tx, queue_id, time=time, orig_queue_id=origin, notes=notes)
+            case MessageId(queue_id=queue_id, time=time, message_id=message_id):
+                attempts.record_queue(tx, queue_id, time=time, message_id=message_id, notes=notes)
+            case BounceNotice(queue_id=queue_id, time=time, notice_queue_id=notice):
+                attempts.record_queue(tx, notice, time=time, notice_of=queue_id, notes=notes)
+            case Removed(queue_id=queue_id, time=time):
+                attempts.record_queue(tx, queue_id, time=time, removed=True, notes=notes)
             case _:
                 pass  # Pickup and the like: nothing that is asked for later
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from omicard_relay.mail import Attempt, Decision, Outcome, RecipientState, Verdict, address_key
 from omicard_relay.store.engine import Tx
-from omicard_relay.store.fates import find_recipients, is_signed, refold
-from omicard_relay.store.schema import attempt, follow_place, queue, recipient
+from omicard_relay.store.fates import find_doubtful, find_meant, find_recipient, fold, refold, take_over
+from omicard_relay.store.queues import QueueNotes
+from omicard_relay.store.schema import attempt, follow_place, recipient
 
 __all__ = [
     "FAILURES",
@@ -32,6 +34,23 @@ __all__ = [
 
 #: Which outcomes are failures, and so are judged.
 FAILURES = (Outcome.DEFERRED, Outcome.BOUNCED, Outcome.EXPIRED, Outcome.REJECTED)
+
+
+def _insert(new: sqlite.Insert | postgresql.Insert) -> sa.Insert:
+    """A line, numbered behind the earlier attempts of its mail and address; nothing where the line is known."""
+    earlier = sa.select(sa.func.count()).where(
+        attempt.c.queue_id == sa.bindparam("of_queue"),
+        attempt.c.address_key == sa.bindparam("of_key"),
+        attempt.c.is_attempt,
+    )
+    is_numbered = sa.bindparam("is_numbered", type_=sa.Boolean)
+    number = sa.case((is_numbered, 1 + earlier.scalar_subquery()), else_=0)
+    return new.values(number=number).on_conflict_do_nothing(index_elements=[attempt.c.line_digest]).inline()
+
+
+# Made once, as making a statement costs more than running it; by dialect, since SQL has no common word for the conflict.
+_INSERT = {"sqlite": _insert(sqlite.insert(attempt)), "postgresql": _insert(postgresql.insert(attempt))}
+_KNOWN = sa.select(attempt.c.recipient_id).where(attempt.c.line_digest == sa.bindparam("digest"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,58 +124,43 @@ def move_place(tx: Tx, place: Place) -> None:
 
 
 def record_attempt(
-    tx: Tx, line: Attempt, verdict: Verdict | None, decision: Decision | None, *, is_hop: bool = False
+    tx: Tx,
+    line: Attempt,
+    verdict: Verdict | None,
+    decision: Decision | None,
+    *,
+    is_hop: bool = False,
+    notes: QueueNotes | None = None,
 ) -> Recorded:
-    """Write one delivery line, join it to our recipient, and move that on. A line that is known changes nothing."""
-    known = tx.execute(sa.select(attempt.c.recipient_id).where(attempt.c.line_digest == line.line_digest)).first()
-    if known is not None:
-        return Recorded(is_new=False, recipient_id=known.recipient_id)
-    owner = None if is_hop or not line.queue_id else _owner(tx, line)
-    tx.execute(attempt.insert().values(**_row(tx, line, verdict, decision), recipient_id=owner, is_hop=is_hop))
+    """Write one delivery line, join it to our recipient, and move that on. A line that is known changes nothing.
+
+    `notes` is what the batch has told of queue ids and not written yet.
+    """
+    key = address_key(line.recipient)
+    original_key = address_key(line.original_recipient) if line.original_recipient else key
+    owner, is_doubtful = None, False
+    if line.queue_id and not is_hop:
+        owner = find_recipient(tx, line.queue_id, key, original_key)
+        if owner is None and (origin := (notes or QueueNotes(tx)).origin(line.queue_id)) is not None:
+            owner, is_doubtful = find_doubtful(tx, origin, key, original_key), True
+    owner_id = owner.recipient_id if owner else None
+    if not _add_line(tx, line, verdict, decision, recipient_id=owner_id, is_hop=is_hop):
+        return Recorded(is_new=False, recipient_id=tx.execute(_KNOWN, {"digest": line.line_digest}).scalar())
     if owner is None:
         return Recorded(is_new=True)
-    refold(tx, owner)
-    address = tx.execute(sa.select(recipient.c.address).where(recipient.c.id == owner)).scalar_one()
-    return Recorded(is_new=True, recipient_id=owner, address=address)
-
-
-def _owner(tx: Tx, line: Attempt) -> int | None:
-    """Our recipient under this queue id; or the one that was handed over as this mail and of whom the relay never heard."""
-    found = find_recipients(tx, line.queue_id, line.recipient, line.original_recipient)
-    if found:
-        return found[0]
-    origin = tx.execute(sa.select(queue.c.orig_queue_id).where(queue.c.queue_id == line.queue_id)).scalar()
-    if origin is None:
-        return None
-    keys = {address_key(address) for address in (line.recipient, line.original_recipient) if address}
-    owner = tx.execute(
-        sa.select(recipient.c.id).where(
-            recipient.c.hand_over == origin,
-            recipient.c.state == RecipientState.HANDING_OVER,
-            recipient.c.address_key.in_(keys),
-        )
-    ).scalar()
-    if owner is not None:
-        _take_over(tx, owner, line.queue_id, line.time)
-    return owner
-
-
-def _take_over(tx: Tx, recipient_id: int, queue_id: str, time: datetime) -> None:
-    tx.execute(
-        recipient.update()
-        .where(recipient.c.id == recipient_id)
-        .values(state=RecipientState.QUEUED, state_since=time, queue_id=queue_id)
-    )
+    if is_doubtful:
+        take_over(tx, owner.recipient_id, line.queue_id, time=line.time)
+    else:
+        fold(tx, owner)
+    return Recorded(is_new=True, recipient_id=owner.recipient_id, address=owner.address)
 
 
 def record_expired(
     tx: Tx, recipient_id: int, line: Attempt, verdict: Verdict | None, decision: Decision | None
 ) -> Recorded:
     """Postfix gave a mail up: one line for each recipient that still waited (`waiting_recipients`)."""
-    known = tx.execute(sa.select(attempt.c.id).where(attempt.c.line_digest == line.line_digest)).first()
-    if known is not None:
+    if not _add_line(tx, line, verdict, decision, recipient_id=recipient_id, is_hop=False):
         return Recorded(is_new=False, recipient_id=recipient_id)
-    tx.execute(attempt.insert().values(**_row(tx, line, verdict, decision), recipient_id=recipient_id, is_hop=False))
     refold(tx, recipient_id)
     return Recorded(is_new=True, recipient_id=recipient_id)
 
@@ -193,68 +197,64 @@ def record_queue(
     orig_queue_id: str | None = None,
     removed: bool = False,
     notice_of: str | None = None,
+    notes: QueueNotes | None = None,
 ) -> None:
-    """Write what a line tells of a queue id."""
-    told = {"message_id": message_id, "orig_queue_id": orig_queue_id, "notice_of": notice_of}
-    values: dict[str, object] = {name: value for name, value in told.items() if value is not None}
-    if removed:
-        values["removed"] = time
-    _put_queue(tx, queue_id, time, values)
+    """Note what a line tells of a queue id; without `notes` it is written at once."""
+    told = notes or QueueNotes(tx)
+    gone = time if removed else None
+    told.note(
+        queue_id, time=time, message_id=message_id, orig_queue_id=orig_queue_id, notice_of=notice_of, removed=gone
+    )
+    if notes is None:
+        told.flush()
 
 
-def record_active(tx: Tx, queue_id: str, *, time: datetime, sender: str, nrcpt: int | None = None) -> list[int]:
+def record_active(
+    tx: Tx,
+    queue_id: str,
+    *,
+    time: datetime,
+    sender: str,
+    nrcpt: int | None = None,
+    notes: QueueNotes | None = None,
+) -> list[int]:
     """Postfix has queued a mail: recipients whose hand-over was in doubt, or not yet recorded, now have their queue id.
 
     They are found by their own signed reverse-path, or by our hand-over id that Postfix repeats as `orig_queue_id`; by
     that only when Postfix has all of them (`nrcpt`; None: not told): of a part, each delivery line tells. Gives their ids.
     """
-    _put_queue(tx, queue_id, time, {"sender": sender.lower(), "active": time})
-    origin = tx.execute(sa.select(queue.c.orig_queue_id).where(queue.c.queue_id == queue_id)).scalar()
-    handed = sa.select(sa.func.count()).where(recipient.c.hand_over == origin)
-    is_whole = origin is not None and nrcpt in (None, tx.execute(handed).scalar())
-    proofs = [recipient.c.hand_over == origin] if is_whole else []
-    if sender:
-        # A reverse-path of our own making names one recipient; any other is shared by many mails and proves nothing.
-        proofs.append(
-            sa.and_(recipient.c.reverse_path == sender.lower(), recipient.c.hand_over.is_not(None), is_signed())
-        )
-    if not proofs:
-        return []
-    rows = tx.execute(
-        sa.select(recipient.c.id).where(recipient.c.state == RecipientState.HANDING_OVER, sa.or_(*proofs))
-    ).all()
-    for row in rows:
-        _take_over(tx, row.id, queue_id, time)
-        refold(tx, row.id)
-    return [row.id for row in rows]
+    told = notes or QueueNotes(tx)
+    told.note(queue_id, time=time, sender=sender.lower(), active=time)
+    if notes is None:
+        told.flush()
+    meant = find_meant(tx, told.origin(queue_id), sender.lower(), nrcpt)
+    for recipient_id in meant:
+        take_over(tx, recipient_id, queue_id, time=time)
+    return meant
 
 
-def _put_queue(tx: Tx, queue_id: str, time: datetime, values: dict[str, object]) -> None:
-    if tx.execute(sa.select(queue.c.queue_id).where(queue.c.queue_id == queue_id)).first() is None:
-        tx.execute(queue.insert().values(queue_id=queue_id, seen=time, **values))
-    elif values:
-        tx.execute(queue.update().where(queue.c.queue_id == queue_id).values(values))
-
-
-def _row(tx: Tx, line: Attempt, verdict: Verdict | None, decision: Decision | None) -> dict[str, object]:
-    number = 0
-    if line.is_attempt:
-        earlier = sa.select(sa.func.count()).where(
-            attempt.c.queue_id == line.queue_id,
-            attempt.c.address_key == address_key(line.recipient),
-            attempt.c.is_attempt,
-        )
-        number = 1 + (tx.execute(earlier).scalar() or 0)
-    return {
+def _add_line(
+    tx: Tx,
+    line: Attempt,
+    verdict: Verdict | None,
+    decision: Decision | None,
+    *,
+    recipient_id: int | None,
+    is_hop: bool,
+) -> bool:
+    """Whether the line was new, and so was written."""
+    key = address_key(line.recipient)
+    row = {
         "line_digest": line.line_digest,
         "time": line.time,
         "queue_id": line.queue_id,
         "address": line.recipient,
-        "address_key": address_key(line.recipient),
+        "address_key": key,
         "original_key": address_key(line.original_recipient) if line.original_recipient else None,
-        "number": number,
+        "recipient_id": recipient_id,
         "outcome": line.outcome,
         "is_attempt": line.is_attempt,
+        "is_hop": is_hop,
         "program": line.program,
         "sender": line.sender,
         "relay_host": line.relay_host,
@@ -268,6 +268,8 @@ def _row(tx: Tx, line: Attempt, verdict: Verdict | None, decision: Decision | No
         "stage": line.reply.stage,
         **judgement_columns(verdict, decision),
     }
+    numbering = {"is_numbered": line.is_attempt, "of_queue": line.queue_id, "of_key": key}
+    return bool(tx.execute(_INSERT[tx.dialect.name], {**row, **numbering}).rowcount)
 
 
 def judgement_columns(verdict: Verdict | None, decision: Decision | None) -> dict[str, object]:

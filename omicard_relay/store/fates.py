@@ -1,16 +1,30 @@
-"""Where a recipient stands is a fold over its log lines: whoever comes second, the relay's record or the log, applies it.
+"""Whose log line it is, and where that recipient stands: a fold over its lines, so that their order does not matter.
 
-Used by store/submissions.py (a queue id becomes known) and store/attempts.py (a line becomes known); both end in the
-same state, in whatever order they come and however often.
+Whoever comes second, the relay's record or the log, applies it. Used by store/submissions.py (a queue id becomes known) and
+store/attempts.py (a line becomes known); both end in the same state, in whatever order they come and however often.
 """
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
-from omicard_relay.mail import Outcome, RecipientState, Road, Trust, address_key
+from omicard_relay.mail import Outcome, RecipientState, Road, Trust
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.schema import attempt, bounce_report, recipient, submission
 
-__all__ = ["find_recipients", "fold_reports", "is_signed", "refold"]
+__all__ = [
+    "Target",
+    "find_doubtful",
+    "find_meant",
+    "find_recipient",
+    "fold",
+    "fold_reports",
+    "is_signed",
+    "refold",
+    "take_over",
+]
 
 _STATES = {
     Outcome.SENT: RecipientState.DELIVERED,
@@ -20,42 +34,116 @@ _STATES = {
 }
 
 
-def find_recipients(tx: Tx, queue_id: str, *addresses: str) -> list[int]:
-    """The recipients that Postfix has under a queue id, by any of these spellings of the address."""
-    keys = {address_key(address) for address in addresses if address}
-    rows = tx.execute(
-        sa.select(recipient.c.id).where(recipient.c.queue_id == queue_id, recipient.c.address_key.in_(keys))
-    )
-    return [row.id for row in rows]
-
-
 def is_signed() -> sa.ColumnElement[bool]:
     """Whether a recipient's reverse-path is one of our own making, which names it alone: it differs from its submission's."""
     own = sa.select(sa.func.lower(submission.c.reverse_path)).where(submission.c.id == recipient.c.submission_id)
     return recipient.c.reverse_path != own.scalar_subquery()
 
 
+# The statements of every line's way, made once: making one costs more than running it.
+_TARGET = sa.select(recipient.c.id, recipient.c.address, recipient.c.address_key, recipient.c.queue_id).add_columns(
+    sa.exists().where(bounce_report.c.recipient_id == recipient.c.id).label("is_reported")
+)
+_IS_NAMED = recipient.c.address_key.in_([sa.bindparam("key"), sa.bindparam("original_key")])
+_IS_HANDED = recipient.c.hand_over == sa.bindparam("origin")
+_IS_IN_DOUBT = recipient.c.state == RecipientState.HANDING_OVER
+_BY_ID = _TARGET.where(recipient.c.id == sa.bindparam("own"))
+_BY_QUEUE = _TARGET.where(recipient.c.queue_id == sa.bindparam("queue"), _IS_NAMED).order_by(recipient.c.id).limit(1)
+_DOUBTFUL = _TARGET.where(_IS_HANDED, _IS_IN_DOUBT, _IS_NAMED).order_by(recipient.c.id).limit(1)
+_HANDED = recipient.alias("handed")
+_COUNT = sa.select(sa.func.count()).where(_HANDED.c.hand_over == sa.bindparam("origin")).scalar_subquery()
+#: Whether Postfix has all recipients of the hand-over; so it is taken for where `nrcpt` is not told.
+_IS_WHOLE = sa.func.coalesce(sa.bindparam("nrcpt", type_=sa.Integer), _COUNT) == _COUNT
+# A reverse-path of our own making names one recipient; any other is shared by many mails and proves nothing.
+_IS_SENDER = sa.and_(
+    recipient.c.reverse_path == sa.bindparam("sender"), recipient.c.hand_over.is_not(None), is_signed()
+)
+_MEANT = (
+    sa.select(recipient.c.id)
+    .where(_IS_IN_DOUBT, sa.or_(sa.and_(_IS_HANDED, _IS_WHOLE), _IS_SENDER))
+    .order_by(recipient.c.id)
+)
+_TAKE_OVER = (
+    recipient.update()
+    .where(recipient.c.id == sa.bindparam("own"))
+    .values(state=RecipientState.QUEUED, state_since=sa.bindparam("since"), queue_id=sa.bindparam("queue"))
+)
+#: Lines of a recipient that nobody has joined to it yet.
+_UNJOINED = sa.and_(
+    attempt.c.recipient_id.is_(None),
+    attempt.c.queue_id == sa.bindparam("queue"),
+    sa.or_(attempt.c.address_key == sa.bindparam("key"), attempt.c.original_key == sa.bindparam("key")),
+    attempt.c.is_hop.is_(False),
+)
+_LINES = (
+    sa.select(attempt.c.recipient_id, attempt.c.time, attempt.c.outcome, attempt.c.is_attempt, attempt.c.reply)
+    .add_columns(attempt.c.stage, attempt.c.bounce_code, attempt.c.rule_id, attempt.c.action)
+    .where(sa.or_(attempt.c.recipient_id == sa.bindparam("own"), _UNJOINED))
+    .order_by(attempt.c.time, attempt.c.id)
+)
+_JOIN = attempt.update().where(_UNJOINED).values(recipient_id=sa.bindparam("own"))
+_UPDATE = recipient.update().where(recipient.c.id == sa.bindparam("own"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A recipient of ours, as far as lines are joined by it; `is_reported`: a bounce mail spoke of it."""
+
+    recipient_id: int
+    address: str
+    address_key: str
+    queue_id: str | None
+    is_reported: bool
+
+
+def find_recipient(tx: Tx, queue_id: str, key: str, original_key: str) -> Target | None:
+    """The recipient that Postfix has under a queue id, by either of these address keys; the first, where there are two."""
+    row = tx.execute(_BY_QUEUE, {"queue": queue_id, "key": key, "original_key": original_key}).first()
+    return None if row is None else _target(row)
+
+
+def find_doubtful(tx: Tx, origin: str, key: str, original_key: str) -> Target | None:
+    """The same for one whose hand-over `origin` is still in doubt."""
+    row = tx.execute(_DOUBTFUL, {"origin": origin, "key": key, "original_key": original_key}).first()
+    return None if row is None else _target(row)
+
+
+def find_meant(tx: Tx, origin: str | None, sender: str, nrcpt: int | None) -> list[int]:
+    """Who is in doubt and meant by a mail that Postfix has queued: the whole hand-over `origin`, or whose signed reverse-path
+    is `sender` (lower case). A hand-over is whole when `nrcpt` is its number of recipients; None: take it for whole.
+    """
+    return list(tx.execute(_MEANT, {"origin": origin, "sender": sender or None, "nrcpt": nrcpt}).scalars())
+
+
+def _target(row: sa.Row[Any]) -> Target:
+    return Target(
+        recipient_id=row.id,
+        address=row.address,
+        address_key=row.address_key,
+        queue_id=row.queue_id,
+        is_reported=bool(row.is_reported),
+    )
+
+
+def take_over(tx: Tx, recipient_id: int, queue_id: str, *, time: datetime) -> None:
+    """The log has told the queue id of a recipient in doubt, and perhaps more before that."""
+    tx.execute(_TAKE_OVER, {"own": recipient_id, "since": time, "queue": queue_id})
+    refold(tx, recipient_id)
+
+
 def refold(tx: Tx, recipient_id: int) -> None:
     """Join this recipient's log lines to it, and set its state by the last of them."""
-    fold_reports(tx, recipient_id)
-    row = tx.execute(
-        sa.select(recipient.c.queue_id, recipient.c.address_key, recipient.c.state).where(
-            recipient.c.id == recipient_id
-        )
-    ).one()
-    tx.execute(
-        attempt.update()
-        .where(
-            attempt.c.queue_id == row.queue_id,
-            sa.or_(attempt.c.address_key == row.address_key, attempt.c.original_key == row.address_key),
-            attempt.c.recipient_id.is_(None),
-            attempt.c.is_hop.is_(False),
-        )
-        .values(recipient_id=recipient_id)
-    )
-    lines = tx.execute(
-        sa.select(attempt).where(attempt.c.recipient_id == recipient_id).order_by(attempt.c.time, attempt.c.id)
-    ).all()
+    fold(tx, _target(tx.execute(_BY_ID, {"own": recipient_id}).one()))
+
+
+def fold(tx: Tx, who: Target) -> None:
+    """The same for a recipient that was just read in this transaction."""
+    if who.is_reported:
+        fold_reports(tx, who.recipient_id)
+    named = {"own": who.recipient_id, "queue": who.queue_id, "key": who.address_key}
+    lines = tx.execute(_LINES, named).all()
+    if any(line.recipient_id is None for line in lines):
+        tx.execute(_JOIN, named)
     telling = [line for line in lines if line.outcome in _STATES]
     if not telling:
         return
@@ -69,21 +157,18 @@ def refold(tx: Tx, recipient_id: int) -> None:
         last.outcome == Outcome.EXPIRED and causes[-1].bounce_code == last.bounce_code
     )
     cause = causes[-1] if repeats and not last.is_attempt else last
-    tx.execute(
-        recipient.update()
-        .where(recipient.c.id == recipient_id)
-        .values(
-            state=_STATES[last.outcome],
-            state_since=last.time,
-            delivered=last.time if last.outcome == Outcome.SENT else None,
-            bounce_code=cause.bounce_code,
-            rule_id=cause.rule_id,
-            action=last.action if last.outcome == Outcome.EXPIRED else cause.action,
-            detail=cause.reply,
-            stage=cause.stage,
-            attempts=sum(1 for line in lines if line.is_attempt),
-        )
-    )
+    fate = {
+        "state": _STATES[last.outcome],
+        "state_since": last.time,
+        "delivered": last.time if last.outcome == Outcome.SENT else None,
+        "bounce_code": cause.bounce_code,
+        "rule_id": cause.rule_id,
+        "action": last.action if last.outcome == Outcome.EXPIRED else cause.action,
+        "detail": cause.reply,
+        "stage": cause.stage,
+        "attempts": sum(1 for line in lines if line.is_attempt),
+    }
+    tx.execute(_UPDATE, {"own": who.recipient_id, **fate})
 
 
 def fold_reports(tx: Tx, recipient_id: int) -> None:
