@@ -25,6 +25,9 @@ __all__ = ["Store", "Tx", "database_version", "open_store", "translate"]
 #: A transaction that is open: repositories take it, services only hand it on.
 Tx = Connection
 
+#: Those whose `ON CONFLICT` the repositories write.
+_BACKENDS = ("sqlite", "postgresql")
+
 
 class Store:
     """An open database. `read()` and `write()` give transactions; `close()` lets the connections go."""
@@ -71,6 +74,8 @@ def open_store(url: str, *, busy_seconds: int = 10, create: bool = True, any_ver
     shown = parsed.render_as_string(hide_password=True)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         _prepare_folder(Path(parsed.database), create)
+    if parsed.get_backend_name() not in _BACKENDS:
+        raise StoreError(f"{shown}: this kind of database is not known here; known are {' and '.join(_BACKENDS)}.")
     arguments = {"timeout": busy_seconds} if parsed.get_backend_name() == "sqlite" else {}
     try:
         engine = sa.create_engine(parsed, connect_args=arguments)

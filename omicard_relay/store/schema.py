@@ -131,7 +131,7 @@ attempt = Table(
     Column("id", Integer, primary_key=True),
     Column("line_digest", String(64), nullable=False, unique=True),
     Column("time", Moment, nullable=False, index=True),
-    Column("queue_id", String(32), nullable=False, index=True),
+    Column("queue_id", String(40), nullable=False),
     Column("address", Text, nullable=False),
     Column("address_key", Text, nullable=False, index=True),
     Column("original_key", Text),  # of `orig_to=`, where an alias changed the address
@@ -157,6 +157,7 @@ attempt = Table(
     Column("words", Text),
     Column("action", String(8)),
     Column("reasons", Text),
+    Index("ix_attempt_queue_id", "queue_id", "address_key"),
 )
 
 #: What the log tells of a queue id: how a mail in doubt is found again, and how two queue ids are joined.

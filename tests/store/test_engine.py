@@ -205,8 +205,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     ("text", "sentence"),
     [
         ("relay.db", "is no database URL; write one such as sqlite:"),
-        ("oracle+nothing://x", "no driver"),
-        ("nosuch://x", "no driver"),
+        ("oracle+nothing://x", "not known here"),
+        ("nosuch://x", "not known here"),
+        ("postgresql+nothing://x", "no driver"),
     ],
 )
 def test_a_url_that_names_no_database_is_refused(text, sentence):

@@ -144,7 +144,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("line_digest", sa.String(length=64), nullable=False),
         sa.Column("time", sa.DateTime(), nullable=False),
-        sa.Column("queue_id", sa.String(length=32), nullable=False),
+        sa.Column("queue_id", sa.String(length=40), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("address_key", sa.Text(), nullable=False),
         sa.Column("original_key", sa.Text(), nullable=True),
@@ -175,7 +175,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("line_digest", name=op.f("uq_attempt_line_digest")),
     )
     op.create_index(op.f("ix_attempt_address_key"), "attempt", ["address_key"], unique=False)
-    op.create_index(op.f("ix_attempt_queue_id"), "attempt", ["queue_id"], unique=False)
+    op.create_index("ix_attempt_queue_id", "attempt", ["queue_id", "address_key"], unique=False)
     op.create_index(op.f("ix_attempt_recipient_id"), "attempt", ["recipient_id"], unique=False)
     op.create_index(op.f("ix_attempt_time"), "attempt", ["time"], unique=False)
     op.create_table(
