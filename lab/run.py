@@ -122,7 +122,7 @@ class _Lock:
 
 def _run(folder: Path, campaign: Campaign) -> int:
     console = Console(markup=False, highlight=False)
-    line = Line(folder, say=lambda what: console.print(say("run-step", what=what)))
+    line = Line(folder, say=lambda what: console.print(say("run-step", what=_step(what))))
     try:
         with line:
             console.print(say("run-lists"))
@@ -149,6 +149,17 @@ def _run(folder: Path, campaign: Campaign) -> int:
         console.print(say("run-agree", count=len(campaign.recipients)))
     _point_on(console, line, subjects)
     return 1 if wrong else 0
+
+
+def _step(what: str) -> str:
+    """A step of the line's start in the chosen language."""
+    if current_language() != "zh-TW":
+        return what
+    chinese = {
+        "private internet: DNS and receivers": "私有網路：DNS 與接收端",
+        "private Postfix": "私有 Postfix",
+    }
+    return chinese.get(what, what.replace("service ", "服務 "))
 
 
 def _submit(line: Line, campaign: Campaign, console: Console) -> None:

@@ -127,7 +127,7 @@ def _show(tx: Tx, s: reports.Subject, policies: Policies) -> None:
                     cause=code.text(current_language()),
                     rule=event.rule_id,
                     confidence=event.confidence or 0.0,
-                    words=one_line(event.words or "", 120),
+                    words=one_line(event.words or "-", 120),
                 )
             )
             if event.action:
@@ -143,7 +143,7 @@ def _show_entry(entry: ListEntry) -> None:
     click.echo(
         say(
             "explain-entry",
-            list_name=entry.list_name,
+            list_name=shown(entry.list_name),
             state=say("explain-over" if over else "explain-holds"),
             value=one_line(entry.value),
             scope=one_line(entry.scope),

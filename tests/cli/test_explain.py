@@ -85,7 +85,8 @@ def test_people_are_told_the_whole_story(run):
 def test_people_are_told_in_chinese(run):
     told = run("ann@a.example", lang="zh-TW").stdout
     assert "灰名單機制阻擋" in told
-    assert "名單 known-bounce（有效）" in told
+    assert "名單 已知退信（有效）" in told
+    assert "嘗試 1 延遲" in told
 
 
 @pytest.mark.parametrize("name", ["4QAAAAA1", "s1", "ANN@A.example", f"<m{EVIL}@x>"])

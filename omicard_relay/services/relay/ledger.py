@@ -137,9 +137,7 @@ class Ledger:
         running: frozenset[str],
     ) -> Booking:
         now = self._clock()
-        priors = find_priors(
-            tx, mail, running=running, now=now, doubt_seconds=self._settings.relay.doubt_seconds
-        )
+        priors = find_priors(tx, mail, running=running, now=now, doubt_seconds=self._settings.relay.doubt_seconds)
         asked: dict[str, RcptCommand] = {}
         twice: list[RcptCommand] = []
         for recipient in recipients:
