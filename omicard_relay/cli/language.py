@@ -37,4 +37,9 @@ def say(key: str, **fields: object) -> str:
     return (chinese if _chosen == "zh-TW" else english).format(**fields)
 
 
-register({"error": ("error: {message}", "錯誤：{message}")})
+register(
+    {
+        "error": ("error: {message}", "錯誤：{message}"),
+        "not-utf-8": ("an argument is not UTF-8; write it as UTF-8", "參數不是 UTF-8；請以 UTF-8 輸入"),
+    }
+)

@@ -5,18 +5,30 @@ One bad row stops nothing: it is named with its line number, and the rest goes i
 """
 
 import csv
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TextIO
 
-from omicard_relay.mail import ListEntry, address_key, domain_of, one_line, printable
+from omicard_relay.mail import ListEntry, RelayError, address_key, one_line, printable
 
 __all__ = ["BadRow", "Row", "check_scope", "check_value", "read_rows", "write_rows"]
 
 
 #: 64 octets of local part, @, 255 of domain (RFC 5321 §4.5.3.1).
 _ADDRESS_LIMIT = 320
+
+
+#: Any of these names the column of the address.
+_ADDRESS_COLUMNS = frozenset({"address", "value", "email"})
+#: What separates columns: a comma, or what spreadsheets write in many countries.
+_DELIMITERS = (",", ";", "\t")
+#: Lines that one row may go over: a reason with some line breaks.
+_LINES_LIMIT = 20
+#: Characters that a local part has only in quotes (RFC 5321 §4.1.2): here they tell of a row that was read wrongly.
+_SPECIAL = frozenset('",;:<>()[]\\@')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,27 +52,26 @@ class BadRow:
 
 
 def read_rows(file: TextIO) -> Iterator[Row | BadRow]:
-    """The rows of a plain or CSV list, in order; `#` begins a comment in a plain one."""
+    """The rows of a plain or CSV list, in order; `#` begins a comment in a plain one.
+
+    Raises RelayError for a file with several columns of which none is known: it is no list, and nothing of it is taken.
+    """
     first = file.readline().lstrip("\ufeff")
-    names = _header(first)
-    if {"address", "value", "email"} & set(names):
-        reader = csv.DictReader(file, fieldnames=names)
-        while True:
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:  # a field that is far too long
-                yield BadRow(line=reader.reader.line_num + 1, why=str(error))
-                continue
-            yield _row(
-                reader.line_num + 1,
-                {k: (v or "").strip() for k, v in fields.items() if isinstance(k, str) and not isinstance(v, list)},
-            )
-    for number, line in enumerate(_with_first(first, file), start=1):
-        text = line.strip()
-        if text and not text.startswith("#"):
-            yield _row(number, {"address": text})
+    columns = _columns(first)
+    if columns is None:
+        for number, line in enumerate(_with_first(first, file), start=1):
+            text = line.strip()
+            if text and not text.startswith("#"):
+                yield _row(number, {"address": text})
+        return
+    names, delimiter = columns
+    for number, record in _records(file):
+        try:
+            values = next(csv.reader(record.splitlines(keepends=True), delimiter=delimiter, strict=True))
+        except (csv.Error, StopIteration) as error:
+            yield BadRow(line=number, why=str(error) or "the line cannot be read")
+            continue
+        yield _row(number, {name: value.strip() for name, value in zip(names, values, strict=False)})
 
 
 def write_rows(entries: Iterator[ListEntry], file: TextIO) -> int:
@@ -91,9 +102,11 @@ def check_value(text: str) -> str | None:
         return f"`{one_line(text, 80)}` has white space or control characters"
     if len(key) > _ADDRESS_LIMIT:
         return f"`{one_line(text, 80)}` is longer than an address can be"
-    domain = domain_of(key) if "@" in key else key
+    local, _, domain = key.rpartition("@")
     labels = domain.split(".")
-    if len(labels) < 2 or not all(labels):
+    is_quoted = len(local) > 1 and local.startswith('"') and local.endswith('"')
+    odd = not is_quoted and any(character in _SPECIAL for character in local)
+    if len(labels) < 2 or not all(map(_is_label, labels)) or odd:
         return f"`{one_line(text, 80)}` is neither an address nor a domain such as @example.com"
     return None
 
@@ -106,12 +119,53 @@ def check_scope(scope: str) -> str | None:
     return f"`{one_line(scope, 80)}` is no scope; write all, sender:DOMAIN or campaign:NAME"
 
 
-def _header(first: str) -> list[str]:
-    """The names of the columns, if the first line has any."""
-    try:
-        return [name.strip().lower() for name in next(csv.reader([first]), [])]
-    except csv.Error:
-        return []
+def _columns(first: str) -> tuple[list[str], str] | None:
+    """The names of a CSV header and what separates them; None for a plain list. Raises RelayError for other columns."""
+    for delimiter in _DELIMITERS:
+        try:
+            names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
+        except csv.Error:
+            continue
+        if _ADDRESS_COLUMNS & set(names):
+            return names, delimiter
+    if any(delimiter in first for delimiter in _DELIMITERS) and not first.lstrip().startswith("#"):
+        raise RelayError(
+            f"line 1: `{one_line(first, 80)}` has several columns and none that is called "
+            f"{', '.join(sorted(_ADDRESS_COLUMNS))}; put a header such as `address,reason` in front. Nothing was taken."
+        )
+    return None
+
+
+def _is_label(label: str) -> bool:
+    """Letters (of any script), digits, hyphen and underscore: what stands between the dots of a domain."""
+    return bool(label) and all(character.isalnum() or character in "-_" for character in label)
+
+
+def _records(file: TextIO) -> Iterator[tuple[int, str]]:
+    """The rows of a CSV below its header, each with the number of its first line.
+
+    A quoted field may go over some lines; a quote that is never closed spoils its own line alone.
+    """
+    waiting: deque[str] = deque()
+    number = 2
+
+    def more() -> bool:
+        line = file.readline()
+        if line:
+            waiting.append(line)
+        return bool(line)
+
+    while waiting or more():
+        count = 1
+        while '"' in waiting[0] and "".join(islice(waiting, count)).count('"') % 2:
+            if count == _LINES_LIMIT or (count == len(waiting) and not more()):
+                count = 1
+                break
+            count += 1
+        record = "".join(waiting.popleft() for _ in range(count))
+        if record.strip():
+            yield number, record
+        number += count
 
 
 def _with_first(first: str, file: TextIO) -> Iterator[str]:
@@ -120,6 +174,8 @@ def _with_first(first: str, file: TextIO) -> Iterator[str]:
 
 
 def _row(number: int, fields: dict[str, str]) -> Row | BadRow:
+    if any("\udc80" <= character <= "\udcff" for text in fields.values() for character in text):
+        return BadRow(line=number, why="is not UTF-8; save the file as UTF-8")
     value = fields.get("address") or fields.get("value") or fields.get("email") or ""
     why = check_value(value) if value else "no address"
     if why is not None:

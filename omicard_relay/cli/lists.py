@@ -176,6 +176,7 @@ def export(ctx: click.Context, name: ListName, file: TextIO) -> None:
     store = open_configured_store(settings_of(ctx))
     with store.read() as tx:
         count = write_rows(lists.entries(tx, name, now=datetime.now(UTC)), file)
+    file.flush()  # a full disk must show before we say that it is done
     click.echo(say("list-exported", count=count), err=True)
 
 
@@ -244,7 +245,7 @@ def _list(ctx: click.Context, list_name: str | None, jsonl: bool) -> None:
 
 @command.command("import")
 @click.argument("list_name", type=_NAMES)
-@click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"))
+@click.argument("file", type=click.File("r", encoding="utf-8", errors="surrogateescape"))
 @click.option("--reason", default="imported", help="Reason of rows that have none.")
 @click.pass_context
 def _import(ctx: click.Context, list_name: str, file: TextIO, reason: str) -> None:
@@ -271,7 +272,7 @@ def _history(ctx: click.Context, value: str | None, jsonl: bool) -> None:
 
 
 @command.command("undo")
-@click.argument("change", type=int)
+@click.argument("change", type=click.IntRange(1, 2**63 - 1))
 @click.pass_context
 def _undo(ctx: click.Context, change: int) -> None:
     """Take one change back, by its number."""

@@ -72,7 +72,7 @@ def command() -> None:
 
 
 @command.command("parse")
-@click.argument("files", nargs=-1, type=click.Path())
+@click.argument("files", nargs=-1, type=click.Path(readable=False))
 @click.option("--jsonl", is_flag=True, help="One JSON object a line for each delivery attempt.")
 @click.option("--tz", "zone", help="Time zone of stamps without one, such as Asia/Taipei (else the machine's own).")
 @click.pass_context

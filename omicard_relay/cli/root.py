@@ -92,6 +92,15 @@ def _run(words: list[str]) -> None:
         # The reader of a pipe (head, less) went away: nothing to say, and nobody to say it to.
         sys.stderr.close()
         sys.exit(0)
+    except UnicodeEncodeError:
+        # A name that no store can hold; what can be made readable, such as a reason, has been.
+        click.echo(say("error", message=say("not-utf-8")), err=True)
+        sys.exit(2)
+    except OSError as error:
+        # A full disk under the output, for example; our own files have errors of their own.
+        click.echo(say("error", message=printable(str(error))), err=True)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  what is left in the buffer would fail once more at the end
+        sys.exit(1)
 
 
 def _is_pipe(words: list[str]) -> bool:

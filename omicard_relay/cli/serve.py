@@ -31,6 +31,8 @@ def command(ctx: click.Context, services: tuple[str, ...], log_level: str) -> No
     )
     # aiosmtpd logs every command, with addresses and content, at INFO.
     logging.getLogger("mail.log").setLevel(logging.WARNING)
+    # Alembic tells its steps in lines of its own form.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     settings = settings_of(ctx)
     store = open_configured_store(settings)
     try:

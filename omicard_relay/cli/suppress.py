@@ -8,7 +8,7 @@ import click
 from omicard_relay.cli import lists as shared
 from omicard_relay.cli.context import open_configured_store, settings_of
 from omicard_relay.cli.language import register, say
-from omicard_relay.mail import ListName, one_line
+from omicard_relay.mail import ListName, domain_of, one_line
 from omicard_relay.store import lists
 
 __all__ = ["command"]
@@ -61,7 +61,7 @@ def _list(ctx: click.Context, jsonl: bool) -> None:
 
 
 @command.command("import")
-@click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"))
+@click.argument("file", type=click.File("r", encoding="utf-8", errors="surrogateescape"))
 @click.option("--reason", default="imported", help="Reason of rows that have none.")
 @click.pass_context
 def _import(ctx: click.Context, file: TextIO, reason: str) -> None:
@@ -78,7 +78,7 @@ def _export(ctx: click.Context, file: TextIO) -> None:
 
 
 @command.command("undo")
-@click.argument("change", type=int)
+@click.argument("change", type=click.IntRange(1, 2**63 - 1))
 @click.pass_context
 def _undo(ctx: click.Context, change: int) -> None:
     """Take one change back, by its number (`lists history` shows it)."""
@@ -92,7 +92,11 @@ def _why(ctx: click.Context, address: str) -> None:
     """Tell why mail to an address is held back, and where the proof stands. Exit 1 when it is not."""
     store = open_configured_store(settings_of(ctx))
     with store.read() as tx:
-        found = list(lists.entries(tx, ListName.KNOWN_BOUNCE, now=datetime.now(UTC), value=address))
+        now = datetime.now(UTC)
+        domain = domain_of(address)
+        # The address and its whole domain, as the scrub looks.
+        values = dict.fromkeys([address, *([f"@{domain}"] if domain else [])])
+        found = [e for value in values for e in lists.entries(tx, ListName.KNOWN_BOUNCE, now=now, value=value)]
     for entry in found:
         click.echo(
             say(

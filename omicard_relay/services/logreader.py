@@ -70,9 +70,9 @@ class LogReader:
             lines = self._take()
             if lines:
                 return lines
-            log.info("event=log-rotated path=%s", self._path)
             if not self._open(following, 0):
                 return []
+            log.info("event=log-rotated path=%s", self._path)
 
     @property
     def is_at_end(self) -> bool:

@@ -5,6 +5,7 @@ holds the two in step.
 """
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,6 +29,10 @@ __all__ = [
     "StoreSettings",
     "load_settings",
 ]
+
+#: What may stand in a greeting (RFC 5321 §4.1.2), and what names a header field (RFC 5322 §3.6.8).
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?")
+_FIELD_NAME = re.compile(r"[!-9;-~]{1,76}")
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -220,6 +225,14 @@ def _check(settings: Settings, path: Path) -> None:
                 raise TableError(
                     f"{path}: `relay.{name}.{number}`: {error}; write a network such as 192.0.2.0/24 or 2001:db8::/32."
                 ) from None
+    if settings.relay.hostname and not _HOSTNAME.fullmatch(settings.relay.hostname):
+        raise TableError(
+            f"{path}: `relay.hostname`: {settings.relay.hostname!r} is no host name such as relay.example.com."
+        )
+    if settings.campaign.header and not _FIELD_NAME.fullmatch(settings.campaign.header):
+        raise TableError(
+            f"{path}: `campaign.header`: {settings.campaign.header!r} is no header name such as X-Campaign."
+        )
     if bool(settings.relay.tls_certificate) != bool(settings.relay.tls_key):
         raise TableError(f"{path}: `relay.tls_certificate` and `relay.tls_key` go together; set both or neither.")
     if settings.relay.tls_required and not settings.relay.tls_certificate:

@@ -31,7 +31,7 @@ def shipped(*parts: str) -> Path:
 def read_toml(path: Path) -> dict[str, Any]:
     """The file's tables. Raises TableError when it is missing, unreadable or no TOML."""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise TableError(f"{path}: there is no such file; name an existing one.") from None
     except OSError as error:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omicard_relay.cli.listfile import BadRow, Row, check_scope, check_value, read_rows, write_rows
-from omicard_relay.mail import ListEntry, ListName
+from omicard_relay.mail import ListEntry, ListName, RelayError
 from tests.keeping import NOW
 
 
@@ -164,5 +164,41 @@ def test_what_is_written_is_read_back():
 
 @given(st.text(max_size=200), st.sampled_from(["", HEAD, "email\n"]))
 def test_any_text_is_read_without_failing(text, head):
-    for row in read(head + text):
+    try:
+        rows = read(head + text)
+    except RelayError:  # several columns, none of them known
+        rows = []
+    for row in rows:
         assert isinstance(row, Row | BadRow)
+
+
+def test_a_quote_that_is_never_closed_spoils_its_own_line_alone():
+    rows = "".join(f"u{number}@a.example,fine\n" for number in range(2000))
+    text = f'address,reason\n"bad@x.example,oops\n{rows}'
+    assert [line for line, _ in bad(text)] == [2]
+    assert len([row for row in read(text) if isinstance(row, Row)]) == 2000
+
+
+@pytest.mark.parametrize(
+    "text", ["mail,why\nann@a.example,wish\n", "ann@a.example;bob@a.example\n", "user\treason\nx@a.example\ty\n"]
+)
+def test_columns_without_a_known_name_are_no_list(text):
+    with pytest.raises(RelayError, match="put a header such as `address,reason` in front"):
+        read(text)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_what_spreadsheets_put_between_columns_is_known(delimiter):
+    (row,) = read(f"email{delimiter}reason\nann@a.example{delimiter}asked\n")
+    assert (row.value, row.reason) == ("ann@a.example", "asked")
+
+
+@pytest.mark.parametrize(
+    "text", ["q1@z.example,", "mailto:q@z.example", '"q@z.example"', "<a@b.example>x", "a@b@c.example", "q@z_.exa;mple"]
+)
+def test_what_is_around_an_address_is_no_address(text):
+    assert check_value(text) is not None
+
+
+def test_a_row_that_is_not_utf8_is_named():
+    assert bad("address\nann@a.example\n\udca4\udca4@x.example\n") == [(3, "is not UTF-8; save the file as UTF-8")]

@@ -173,9 +173,10 @@ def test_a_file_goes_in_and_bad_rows_are_named(run, held, tmp_path):
     file.write_bytes(b"ann@a.example\nnonsense\n\xff\xfe@a.example\nbob@a.example\nann@a.example\n")
     done = run("import", "blacklist", str(file), "--reason", "moved here")
     assert done.exit_code == 1
-    assert done.stdout == "3 added, 1 there already, 1 bad rows left out\n"
+    assert done.stdout == "2 added, 1 there already, 2 bad rows left out\n"
     assert "line 2: `nonsense` is neither" in done.stderr
-    assert len(held()) == 3
+    assert "line 3: is not UTF-8" in done.stderr
+    assert len(held()) == 2
 
 
 def test_many_rows_go_in(run, held):

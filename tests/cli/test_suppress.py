@@ -83,3 +83,10 @@ def test_commands_work_in_a_process_that_has_loaded_nothing_else(config):
     for arguments in (("add", "ann@a.example", "--reason", "x"), ("list",), ("why", "ann@a.example")):
         done = call(config, "suppress", *arguments)
         assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_domain_on_the_list_holds_its_addresses_back(run):
+    run("add", "@held.example", "--reason", "the domain is dead")
+    done = run("why", "joe@held.example")
+    assert done.exit_code == 0
+    assert "@held.example: known bounce" in done.stdout

@@ -159,3 +159,23 @@ def test_the_documents_example_is_taken(load):
     found = load(example)
     assert found.return_path.domain == "bounces.example.com"
     assert found.dkim[0].selector == "s1"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        pytest.param('[relay]\nhostname = "bad host\\r\\nX-Evil: 1"\n', "relay.hostname", id="hostname"),
+        pytest.param('[campaign]\nheader = "X Y:"\n', "campaign.header", id="header"),
+    ],
+)
+def test_what_would_stand_on_the_wire_is_checked(tmp_path, text, sentence):
+    path = tmp_path / "relay.toml"
+    path.write_text(text)
+    with pytest.raises(TableError, match=sentence):
+        load_settings(path)
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path):
+    path = tmp_path / "relay.toml"
+    path.write_bytes(b"\xef\xbb\xbf[relay]\nport = 2525\n")
+    assert load_settings(path).relay.port == 2525
