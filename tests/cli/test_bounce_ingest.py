@@ -318,7 +318,7 @@ def _catches(pid, number):
 
 
 AS_NOBODY = """
-import os, sys, pkgutil, importlib, encodings.idna, sqlite3
+import os, sys, pkgutil, importlib, encodings.idna, encodings.utf_8_sig, sqlite3
 import omicard_relay
 from omicard_relay.cli import bounce, bounce_ingest, main
 from omicard_relay.services import ingest
