@@ -45,10 +45,6 @@ register(
 
 _TOP_SERVERS = 10
 _FAILURES = frozenset((Outcome.DEFERRED, Outcome.BOUNCED, Outcome.EXPIRED, Outcome.REJECTED))
-#: They name no cause: of a mail that expired, 931 says more.
-_NO_CAUSE = frozenset((900, 928))
-_EXPIRED = 931
-_EXPIRED_RULE = "queue-lifetime"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +89,7 @@ def _judging(ctx: click.Context) -> tuple[_Judging, dict[int, BounceCode]]:
     """What judges a failure by the tables of this site, and the codes."""
     # Late: compiling the rules is dear, and `log --help` needs none of it.
     from omicard_relay.classify import Judge
-    from omicard_relay.steering import decide
+    from omicard_relay.steering import decide, expiry_verdict
     from omicard_relay.tables import load_policies
 
     site = settings_of(ctx).policies_dir
@@ -111,8 +107,8 @@ def _judging(ctx: click.Context) -> tuple[_Judging, dict[int, BounceCode]]:
             trust=Trust.PROVEN,
         )
         verdict = judge.judge(evidence)
-        if expired and (verdict is None or verdict.bounce_code in _NO_CAUSE):
-            verdict = Verdict(bounce_code=_EXPIRED, rule_id=_EXPIRED_RULE, confidence=1.0)
+        if expired:
+            verdict = expiry_verdict(verdict)
         if verdict is None:
             return None
         return verdict, decide(verdict, reply=attempt.reply, policies=policies).action

@@ -27,7 +27,7 @@ from omicard_relay.mail import (
     one_line,
 )
 from omicard_relay.services.suppression import consider
-from omicard_relay.steering import decide
+from omicard_relay.steering import decide, expiry_verdict
 from omicard_relay.store import attempts
 from omicard_relay.store.attempts import Place
 from omicard_relay.store.bounces import count
@@ -53,8 +53,6 @@ __all__ = ["Follower"]
 
 log = logging.getLogger(__name__)
 
-#: Expiry without a stated remote cause (docs/bounce-codes.md); "unknown" and "delayed" state none.
-_EXPIRED, _EXPIRED_RULE, _NO_CAUSE = 931, "queue-lifetime", frozenset({900, 928})
 #: Outcomes after which Postfix has given a recipient up.
 _GIVEN_UP = (Outcome.BOUNCED, Outcome.EXPIRED)
 
@@ -179,9 +177,7 @@ class Follower:
         text = "the time in the queue ran out (status=expired, returned to sender)"
         reply = Reply(text=text, innermost=text, enhanced_status="5.4.7", time=event.time)
         for waiting in attempts.waiting_recipients(tx, event.queue_id):
-            verdict = waiting.cause
-            if verdict is None or verdict.bounce_code in _NO_CAUSE:
-                verdict = Verdict(bounce_code=_EXPIRED, rule_id=_EXPIRED_RULE, confidence=1.0)
+            verdict = expiry_verdict(waiting.cause)
             decision = Decision(
                 action=Action.RETURN, reasons=("Postfix has given it up: the time in its queue ran out",)
             )
