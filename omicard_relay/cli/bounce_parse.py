@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import click
 
@@ -20,7 +19,8 @@ from omicard_relay.cli.language import current_language, register, say
 from omicard_relay.cli.words import shown
 from omicard_relay.mail import Evidence, MailKind, Stage, one_line
 from omicard_relay.steering import decide
-from omicard_relay.tables.policies import Policies, load_policies
+from omicard_relay.tables.active import load_active
+from omicard_relay.tables.policies import Policies
 
 __all__ = ["command"]
 
@@ -51,8 +51,7 @@ register(
 @click.pass_context
 def command(ctx: click.Context, files: tuple[str, ...], jsonl: bool) -> None:
     """Read bounce mails: files, folders or - for standard input."""
-    site = settings_of(ctx).policies_dir
-    policies = load_policies(Path(site) if site else None)
+    policies = load_active(settings_of(ctx))
     reader = _Reader(policies)
     names = [name for file in files for name in _mails_below(file)]
     # On one terminal the rows themselves are the progress.

@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,7 +17,8 @@ from omicard_relay.cli.language import current_language, register, say
 from omicard_relay.cli.words import shown
 from omicard_relay.mail import Evidence, Road, Stage, Verdict, one_line, read_reply
 from omicard_relay.steering import decide
-from omicard_relay.tables import Policies, load_policies
+from omicard_relay.tables import Policies
+from omicard_relay.tables.active import load_active
 
 __all__ = ["command"]
 
@@ -69,8 +69,7 @@ def command(ctx: click.Context, texts: tuple[str, ...], jsonl: bool) -> None:
 
     Without TEXT the replies are read from standard input, one a line.
     """
-    folder = settings_of(ctx).policies_dir
-    policies = load_policies(Path(folder) if folder else None)
+    policies = load_active(settings_of(ctx))
     judge = Judge(policies)
     if jsonl:
         if not _answer_lines(texts or sys.stdin.buffer, judge, policies, parse=not texts):

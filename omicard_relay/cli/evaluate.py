@@ -21,7 +21,8 @@ from omicard_relay.cli.context import print_jsonl, print_table, settings_of
 from omicard_relay.cli.language import register, say
 from omicard_relay.mail import Evidence, RelayError, Verdict, address_key, one_line
 from omicard_relay.steering import decide
-from omicard_relay.tables import Policies, load_policies
+from omicard_relay.tables import Policies
+from omicard_relay.tables.active import load_active
 
 __all__ = ["command"]
 
@@ -123,8 +124,7 @@ class _Scores:
 @click.pass_context
 def command(ctx: click.Context, corpus_dir: Path, misses: bool, jsonl: bool) -> None:
     """Measure the judge on the labelled bounces of CORPUS_DIR: strict hits, code-or-also hits, action hits."""
-    folder = settings_of(ctx).policies_dir
-    policies = load_policies(Path(folder) if folder else None)
+    policies = load_active(settings_of(ctx))
     scores, missed = _Scores(), []
     for case in _cases(corpus_dir, Judge(policies), policies):
         scores.add(case)

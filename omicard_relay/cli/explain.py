@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
@@ -12,7 +11,8 @@ from omicard_relay.cli.words import shown
 from omicard_relay.mail import ListEntry, domain_of, one_line
 from omicard_relay.store import lists, reports
 from omicard_relay.store.engine import Tx
-from omicard_relay.tables.policies import Policies, load_policies
+from omicard_relay.tables.active import load_active
+from omicard_relay.tables.policies import Policies
 
 __all__ = ["command"]
 
@@ -72,7 +72,7 @@ def command(ctx: click.Context, what: str, jsonl: bool) -> None:
     """Tell everything about WHAT: an address, a queue id, a Message-ID or a submission id."""
     settings = settings_of(ctx)
     store = open_configured_store(settings)
-    policies = load_policies(Path(settings.policies_dir) if settings.policies_dir else None)
+    policies = load_active(settings)
     with store.read() as tx:
         subjects = reports.find_subjects(tx, what)
         entries = lists.history(

@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import click
 
@@ -90,10 +89,9 @@ def _judging(ctx: click.Context) -> tuple[_Judging, dict[int, BounceCode]]:
     # Late: compiling the rules is dear, and `log --help` needs none of it.
     from omicard_relay.classify import Judge
     from omicard_relay.steering import decide, expiry_verdict
-    from omicard_relay.tables import load_policies
+    from omicard_relay.tables.active import load_active
 
-    site = settings_of(ctx).policies_dir
-    policies = load_policies(Path(site) if site else None)
+    policies = load_active(settings_of(ctx))
     judge = Judge(policies)
 
     def judged(attempt: Attempt, expired: bool) -> tuple[Verdict, Action] | None:

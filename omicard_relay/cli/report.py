@@ -1,7 +1,6 @@
 """`report`: how it stands, by recipient: dropped, delivered, resting, returned by code, and what came back later."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import click
 
@@ -10,7 +9,7 @@ from omicard_relay.cli.language import current_language, register, say
 from omicard_relay.cli.words import shown
 from omicard_relay.mail import one_line
 from omicard_relay.store import bounces, reports
-from omicard_relay.tables.policies import load_policies
+from omicard_relay.tables.active import load_active
 
 __all__ = ["command"]
 
@@ -65,7 +64,7 @@ def command(ctx: click.Context, campaign: str | None, days: int | None, jsonl: b
     if not counts and not counters:
         click.echo(say("report-none"))
         return
-    codes = load_policies(Path(settings.policies_dir) if settings.policies_dir else None).codes
+    codes = load_active(settings).codes
     for section in ("state", "dropped", *_CODES):
         rows = [c for c in counts if c.section == section]
         if not rows:
