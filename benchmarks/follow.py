@@ -21,6 +21,7 @@ from typing import Any
 
 from omicard_relay.mail import Submission, Way
 from omicard_relay.services.follow import Follower
+from omicard_relay.services.rulebook import Rulebook
 from omicard_relay.store import open_store, submissions
 from omicard_relay.store.attempts import Place
 from omicard_relay.tables.policies import load_policies
@@ -197,10 +198,10 @@ def main() -> None:
         tell(log, number)
     lines = log.lines()
     batches = [lines[start : start + given.batch] for start in range(0, len(lines), given.batch)]
-    policies, suppress = load_policies(), load_suppress()
+    rulebook = Rulebook.of(load_policies(), load_suppress())
 
     def follower_of(store: Any) -> Follower:
-        return Follower(SETTINGS, store, policies, suppress)
+        return Follower(SETTINGS, store, rulebook)
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

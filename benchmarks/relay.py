@@ -87,13 +87,14 @@ def run_relay(pipe: Connection, next_port: int, folder: str, dkim: bool, signed:
         settings = Settings(relay=RelaySettings(port=0, next_port=next_port, hostname="relay.test"))
         key = DkimKey(domain="shop.test", selector="s", private_key=rsa.generate_private_key(65537, 2048))
         keys = ReturnPathKeys(secrets={"a": b"0123456789abcdef"})
+        judge = Judge(load_policies())
         relay = Relay(
             settings,
             store,
             writer,
             dkim=DkimSigner(keys=(key,) if dkim else ()),
             return_path=ReturnPathSigner(keys=keys, domain="bounces.test") if signed else None,
-            judge=Judge(load_policies()),
+            judge=lambda: judge,
         )
         await relay.start()
         pipe.send(relay.port)

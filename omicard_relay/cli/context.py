@@ -5,7 +5,7 @@ The store and the tables are loaded only when they are asked for: `bounce ingest
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +54,15 @@ def print_jsonl(rows: Iterable[Mapping[str, Any]]) -> None:
         click.echo(_UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", line))
 
 
-def print_table(columns: list[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
-    """A table for people; every cell is made safe to print."""
+def print_table(
+    columns: list[str], rows: Iterable[Iterable[object]], title: str | None = None, *, whole: Collection[int] = ()
+) -> None:
+    """A table for people; every cell is made safe to print. `whole`: columns that are never wrapped, such as ids to copy."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold")
+    for number, name in enumerate(columns):
+        table.add_column(name, overflow="fold", no_wrap=number in whole)
     for row in rows:
         table.add_row(*("" if cell is None else printable(str(cell)) for cell in row))
     console().print(table)

@@ -46,6 +46,16 @@ register(
             "      {code} {name} ({cause}); rule {rule}, confidence {confidence:.2f}, words: {words}",
             "      {code} {name}（{cause}）；規則 {rule}，信心 {confidence:.2f}，依據：{words}",
         ),
+        "explain-first-read": (
+            "      first read as {code} ({rule}) by {release}",
+            "      初次判讀為 {code}（{rule}），依據{release}",
+        ),
+        "explain-read-again": (
+            "      read again as {code} ({rule}) by {release} on {time:%Y-%m-%d %H:%M:%S} UTC",
+            "      {time:%Y-%m-%d %H:%M:%S} UTC 依據{release}重新判讀為 {code}（{rule}）",
+        ),
+        "explain-release": ("release {number} of the rules", "第 {number} 版規則"),
+        "explain-no-release": ("the rules before the first release", "首次發布前的規則"),
         "explain-action": ("      action {action}: {reasons}", "      處理 {action}：{reasons}"),
         "explain-reply": ("      said: {reply}", "      回應：{reply}"),
         "explain-claim": ("      not proven: recorded only", "      未能證明：僅記錄"),
@@ -130,12 +140,35 @@ def _show(tx: Tx, s: reports.Subject, policies: Policies) -> None:
                     words=one_line(event.words or "-", 120),
                 )
             )
+            _show_rereads(event)
             if event.action:
                 click.echo(say("explain-action", action=shown(event.action), reasons=one_line(event.reasons or "")))
         if event.reply:
             click.echo(say("explain-reply", reply=one_line(event.reply)))
         if event.trust == "claimed":
             click.echo(say("explain-claim"))
+
+
+def _show_rereads(event: reports.Event) -> None:
+    """What the reply was taken for, before and since: nothing where it was judged once."""
+    for number, one in enumerate(event.rereads):
+        if number == 0:
+            old = one.old
+            click.echo(say("explain-first-read", code=old.bounce_code, rule=old.rule_id, release=_release(old.release)))
+        new = one.new
+        click.echo(
+            say(
+                "explain-read-again",
+                code=new.bounce_code,
+                rule=new.rule_id,
+                release=_release(new.release),
+                time=one.time,
+            )
+        )
+
+
+def _release(number: int | None) -> str:
+    return say("explain-no-release") if number is None else say("explain-release", number=number)
 
 
 def _show_entry(entry: ListEntry) -> None:
@@ -190,6 +223,21 @@ def _jsonl(tx: Tx, subjects: list[reports.Subject], entries: list[ListEntry], pa
                 "host": e.host,
                 "reply": e.reply,
                 "trust": e.trust,
+                "rules_release": e.rules_release,
+                "rereads": [
+                    {
+                        "time": one.time.isoformat(),
+                        "old_code": str(one.old.bounce_code) if one.old.bounce_code else None,
+                        "old_rule": one.old.rule_id,
+                        "old_action": one.old.action,
+                        "old_release": one.old.release,
+                        "new_code": str(one.new.bounce_code) if one.new.bounce_code else None,
+                        "new_rule": one.new.rule_id,
+                        "new_action": one.new.action,
+                        "new_release": one.new.release,
+                    }
+                    for one in e.rereads
+                ],
             }
             for e in reports.timeline(tx, s)
         )

@@ -32,6 +32,7 @@ COMMANDS = {
     "postfix": "postfix",
     "relay": "relay",
     "report": "report",
+    "rules": "rules",
     "serve": "serve",
     "suppress": "suppress",
 }

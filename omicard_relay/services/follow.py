@@ -7,11 +7,9 @@ Not here: reading files (logreader.py), and the loop around it (follow_service.p
 
 import hashlib
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
-from omicard_relay.classify import Judge
 from omicard_relay.mail import (
     Action,
     Attempt,
@@ -26,16 +24,15 @@ from omicard_relay.mail import (
     domain_of,
     one_line,
 )
+from omicard_relay.services.rulebook import Rulebook, RuleSet
 from omicard_relay.services.suppression import consider
-from omicard_relay.steering import decide, expiry_verdict
+from omicard_relay.steering import expiry_verdict
 from omicard_relay.store import attempts
 from omicard_relay.store.attempts import Place
 from omicard_relay.store.bounces import count
 from omicard_relay.store.engine import Store, Tx
 from omicard_relay.store.queues import QueueNotes
-from omicard_relay.tables.policies import Policies
 from omicard_relay.tables.settings import Settings
-from omicard_relay.tables.suppress import SuppressRule
 from omicard_relay.wire.logevents import (
     BounceNotice,
     Client,
@@ -66,16 +63,12 @@ class _Judged:
 
 
 class Follower:
-    """Judges lines and stores them; one for all logs of a service."""
+    """Judges lines and stores them; one for all logs of a service. Each batch is judged by one set of rules."""
 
-    def __init__(
-        self, settings: Settings, store: Store, policies: Policies, suppress: Mapping[int, SuppressRule]
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, rulebook: Rulebook) -> None:
         self._settings = settings
         self._store = store
-        self._policies = policies
-        self._judge = Judge(policies)
-        self._suppress = suppress
+        self._rulebook = rulebook
 
     def take(self, lines: list[bytes], place: Place | None, *, now: datetime) -> int:
         """Store what these lines tell, and the place after them; gives how many of them told something.
@@ -83,9 +76,11 @@ class Follower:
         Raises StoreError when nothing of it was stored.
         """
         zone = _local_zone()
-        judged = [self._judged(event) for line in lines if (event := parse_line(line, now=now, tz=zone)) is not None]
+        rules = self._rulebook.current
+        events = [event for line in lines if (event := parse_line(line, now=now, tz=zone)) is not None]
+        judged = [self._judged(event, rules) for event in events]
         with self._store.write() as tx:
-            self._record(tx, judged, now)
+            self._record(tx, judged, rules, now)
             if place is not None:
                 attempts.move_place(tx, place)
         return len(judged)
@@ -110,30 +105,24 @@ class Follower:
                 attempts.move_place(tx, place)
         return failed
 
-    def _judged(self, event: LogEvent) -> _Judged:
+    def _judged(self, event: LogEvent, rules: RuleSet) -> _Judged:
         if not isinstance(event, Delivery | Rejected):
             return _Judged(event)
         line = event.attempt
         is_hop = self._is_own_door(line)
         if line.outcome not in attempts.FAILURES:
             return _Judged(event, is_hop=is_hop)
-        verdict, decision = self._verdict(line.recipient, line.original_recipient, line.reply, line.queue_id)
-        return _Judged(event, verdict, decision, is_hop)
-
-    def _verdict(
-        self, recipient: str, original_recipient: str, reply: Reply, queue_id: str
-    ) -> tuple[Verdict | None, Decision | None]:
         evidence = Evidence(
             road=Road.LOG,
-            recipient=recipient,
-            original_recipient=original_recipient,
-            replies=(reply,),
-            queue_id=queue_id,
-            time=reply.time,
+            recipient=line.recipient,
+            original_recipient=line.original_recipient,
+            replies=(line.reply,),
+            queue_id=line.queue_id,
+            time=line.reply.time,
             trust=Trust.PROVEN,
         )
-        verdict = self._judge.judge(evidence)
-        return verdict, decide(verdict, reply=reply, policies=self._policies) if verdict else None
+        verdict, decision = rules.judged(evidence)
+        return _Judged(event, verdict, decision, is_hop)
 
     def _is_own_door(self, line: Attempt) -> bool:
         """Postfix hands the mail to our own relay (content filter), or a bounce to our own ingester."""
@@ -144,21 +133,23 @@ class Follower:
             return True
         return line.relay_host is None and f"[{relay.host}]:{relay.port}:" in line.reply.text
 
-    def _record(self, tx: Tx, judged: list[_Judged], now: datetime) -> None:
+    def _record(self, tx: Tx, judged: list[_Judged], rules: RuleSet, now: datetime) -> None:
         """A batch in the order of its lines; what it tells of queue ids is written at its end, once for each."""
         notes = QueueNotes(tx)
         for one in judged:
-            self._record_one(tx, notes, one, now)
+            self._record_one(tx, notes, one, rules, now)
         notes.flush()
 
-    def _record_one(self, tx: Tx, notes: QueueNotes, one: _Judged, now: datetime) -> None:
+    def _record_one(self, tx: Tx, notes: QueueNotes, one: _Judged, rules: RuleSet, now: datetime) -> None:
         match one.event:
             case Delivery(attempt=line) | Rejected(attempt=line):
-                recorded = attempts.record_attempt(tx, line, one.verdict, one.decision, is_hop=one.is_hop, notes=notes)
+                recorded = attempts.record_attempt(
+                    tx, line, one.verdict, one.decision, release=rules.release, is_hop=one.is_hop, notes=notes
+                )
                 if recorded.is_new and recorded.recipient_id is not None and line.outcome in _GIVEN_UP:
-                    self._consider(tx, recorded.address, line, one.verdict, now)
+                    _consider(tx, recorded.address, line, one.verdict, rules, now)
             case Expired() as event:
-                self._record_expired(tx, event, now)
+                self._record_expired(tx, event, rules, now)
             case QueueActive(queue_id=queue_id, time=time) as event:
                 attempts.record_active(tx, queue_id, time=time, sender=event.sender, nrcpt=event.nrcpt, notes=notes)
             case Client(queue_id=queue_id, time=time, orig_queue_id=origin):
@@ -172,7 +163,7 @@ class Follower:
             case _:
                 pass  # Pickup and the like: nothing that is asked for later
 
-    def _record_expired(self, tx: Tx, event: Expired, now: datetime) -> None:
+    def _record_expired(self, tx: Tx, event: Expired, rules: RuleSet, now: datetime) -> None:
         """Postfix gave up: the last remote cause is the cause; without one the time itself is (931)."""
         text = "the time in the queue ran out (status=expired, returned to sender)"
         reply = Reply(text=text, innermost=text, enhanced_status="5.4.7", time=event.time)
@@ -194,12 +185,13 @@ class Follower:
                 sender=event.sender,
                 line_digest=hashlib.sha256(named.encode()).hexdigest(),
             )
-            attempts.record_expired(tx, waiting.recipient_id, line, verdict, decision)
-            self._consider(tx, waiting.address, line, verdict, now)
+            attempts.record_expired(tx, waiting.recipient_id, line, verdict, decision, release=rules.release)
+            _consider(tx, waiting.address, line, verdict, rules, now)
 
-    def _consider(self, tx: Tx, address: str, line: Attempt, verdict: Verdict | None, now: datetime) -> None:
-        source = f"log {line.queue_id}"
-        consider(tx, address, verdict, self._suppress, source=source, happened=line.time, now=now)
+
+def _consider(tx: Tx, address: str, line: Attempt, verdict: Verdict | None, rules: RuleSet, now: datetime) -> None:
+    source = f"log {line.queue_id}"
+    consider(tx, address, verdict, rules.suppress, source=source, happened=line.time, now=now)
 
 
 def _local_zone() -> tzinfo:

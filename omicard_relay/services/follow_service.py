@@ -15,12 +15,11 @@ from pathlib import Path
 from omicard_relay.mail import RelayError, StoreError, one_line
 from omicard_relay.services.follow import Follower
 from omicard_relay.services.logreader import LogReader
+from omicard_relay.services.rulebook import Rulebook
 from omicard_relay.store import attempts
 from omicard_relay.store.attempts import Place
 from omicard_relay.store.engine import Store
-from omicard_relay.tables.policies import load_policies
 from omicard_relay.tables.settings import Settings
-from omicard_relay.tables.suppress import load_suppress
 from omicard_relay.wire.lines import LineSplitter
 
 __all__ = ["serve_follow"]
@@ -39,13 +38,12 @@ _CHUNK, _CHUNKS = 1 << 18, 4
 _INPUT = "-"
 
 
-async def serve_follow(settings: Settings, store: Store, stop: asyncio.Event) -> None:
+async def serve_follow(settings: Settings, store: Store, rulebook: Rulebook, stop: asyncio.Event) -> None:
     """Follow the configured logs until `stop` is set; `-` is standard input, and ends with it.
 
-    Raises RelayError when a table is wrong, or a log is there and cannot be read.
+    Raises RelayError when a log is there and cannot be read.
     """
-    site = Path(settings.policies_dir) if settings.policies_dir else None
-    follower = Follower(settings, store, load_policies(site), load_suppress(site))
+    follower = Follower(settings, store, rulebook)
     files = [Path(name) for name in settings.follow.files if name != _INPUT]
     for path in files:
         _check(path)

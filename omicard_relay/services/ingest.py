@@ -7,23 +7,19 @@ Trust (invariant 3): only a signed reverse-path that verifies, and is young enou
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from omicard_relay.bounce import read_mail
-from omicard_relay.classify import Judge
 from omicard_relay.mail import Decision, Evidence, MailKind, Trust, Verdict, address_key, one_line, printable
 from omicard_relay.services.keyfiles import load_return_path
+from omicard_relay.services.rulebook import Rulebook, RuleSet, open_rulebook
 from omicard_relay.services.suppression import consider
 from omicard_relay.signing.return_path import ReturnPathSigner, TokenReading
-from omicard_relay.steering import decide
 from omicard_relay.store import bounces
 from omicard_relay.store.engine import Store, Tx
-from omicard_relay.tables.policies import Policies, load_policies
 from omicard_relay.tables.settings import Settings
-from omicard_relay.tables.suppress import SuppressRule, load_suppress
 
 __all__ = ["Ingester", "make_ingester"]
 
@@ -39,17 +35,14 @@ class Ingester:
     def __init__(
         self,
         store: Store,
-        policies: Policies,
-        suppress: Mapping[int, SuppressRule],
+        rulebook: Rulebook,
         signer: ReturnPathSigner | None,
         size_limit: int,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
-        self._policies = policies
-        self._judge = Judge(policies)
-        self._suppress = suppress
+        self._rulebook = rulebook
         self._signer = signer
         self.size_limit = size_limit
         self._clock = clock
@@ -65,7 +58,8 @@ class Ingester:
         reading = read_mail(raw)
         token = self._signer.verify(recipient, today=_day(now)) if self._signer else None
         trust = Trust.PROVEN if token is not None and token.valid else Trust.CLAIMED
-        judged = [(evidence, *self._judged(evidence)) for evidence in reading.evidence]
+        rules = self._rulebook.current
+        judged = [(evidence, *rules.judged(evidence)) for evidence in reading.evidence]
         mail = bounces.BounceMail(
             raw=raw,
             size=len(raw),
@@ -81,7 +75,7 @@ class Ingester:
         with self._store.write() as tx:
             digest, is_new = bounces.record_mail(tx, mail, now=now)
             if is_new:
-                self._record(tx, digest, mail, judged, token, now)
+                self._record(tx, digest, mail, judged, rules, token, now)
             else:
                 bounces.count(tx, "bounce.again")
         log.info(
@@ -94,16 +88,13 @@ class Ingester:
         )
         return reading.kind
 
-    def _judged(self, evidence: Evidence) -> tuple[Verdict | None, Decision | None]:
-        verdict = self._judge.judge(evidence)
-        return verdict, decide(verdict, reply=evidence.reply, policies=self._policies) if verdict else None
-
     def _record(
         self,
         tx: Tx,
         digest: str,
         mail: bounces.BounceMail,
         judged: list[tuple[Evidence, Verdict | None, Decision | None]],
+        rules: RuleSet,
         token: TokenReading | None,
         now: datetime,
     ) -> None:
@@ -133,24 +124,26 @@ class Ingester:
                 owner=owner,
                 trust=trust,
                 now=now,
+                release=rules.release,
             )
             if owner is None or trust is not Trust.PROVEN or (evidence.dsn_action or "") in _NO_FAILURE:
                 continue
             if not bounces.is_echo(tx, evidence, owner):
                 source = f"bounce {digest[:16]}"
-                consider(tx, owner.address, verdict, self._suppress, source=source, happened=now, now=now)
+                consider(tx, owner.address, verdict, rules.suppress, source=source, happened=now, now=now)
 
     def _names(self, token: TokenReading | None, owner: bounces.Owner) -> bool:
         """Whether the token was made for this very recipient."""
         return token is not None and self._signer is not None and self._signer.names(token, owner.address)
 
 
-def make_ingester(settings: Settings, store: Store) -> Ingester:
-    """An ingester by the settings. Raises TableError or SigningError when tables or keys are wrong."""
-    site = Path(settings.policies_dir) if settings.policies_dir else None
-    return Ingester(
-        store, load_policies(site), load_suppress(site), load_return_path(settings), settings.ingest.size_limit
-    )
+def make_ingester(settings: Settings, store: Store, rulebook: Rulebook | None = None) -> Ingester:
+    """An ingester by the settings; `rulebook` None: by the rules that are in force now.
+
+    Raises TableError or SigningError when tables or keys are wrong, StoreError.
+    """
+    rules = rulebook or open_rulebook(settings, store)
+    return Ingester(store, rules, load_return_path(settings), settings.ingest.size_limit)
 
 
 def _speaks_of(evidence: Evidence, owner: bounces.Owner) -> bool:

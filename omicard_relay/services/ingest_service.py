@@ -6,15 +6,16 @@ from omicard_relay.services.ingest import Ingester, make_ingester
 from omicard_relay.services.ingest_lmtp import serve_lmtp
 from omicard_relay.services.ingest_socket import serve_socket
 from omicard_relay.services.ports import port_error
+from omicard_relay.services.rulebook import Rulebook
 from omicard_relay.store.engine import Store
 from omicard_relay.tables.settings import IngestSettings, Settings
 
 __all__ = ["serve_ingest"]
 
 
-async def serve_ingest(settings: Settings, store: Store, stop: asyncio.Event) -> None:
-    """Take bounces until `stop` is set. Raises RelayError when a port, the socket, a key or a table is wrong."""
-    ingester = make_ingester(settings, store)
+async def serve_ingest(settings: Settings, store: Store, rulebook: Rulebook, stop: asyncio.Event) -> None:
+    """Take bounces until `stop` is set. Raises RelayError when a port, the socket or a key is wrong."""
+    ingester = make_ingester(settings, store, rulebook)
     own = settings.ingest
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_lmtp(ingester, own, stop))

@@ -1,4 +1,4 @@
-"""Key files on disk: DKIM keys (PEM) and the return-path keys, with checked permissions, read and made.
+"""Key files on disk: private keys for DKIM and rule packs (PEM), and the return-path keys, permissions checked, read and made.
 
 Who may read a key file: its owner alone (0600, 0400); a group too (0640, 0440) only when root owns the file, since then
 the service can read its key but not change it, and root has chosen the group. Nobody else, ever. The check is made on
@@ -31,7 +31,9 @@ __all__ = [
     "load_dkim_key",
     "load_return_path",
     "make_dkim_key",
+    "make_pack_key",
     "read_dkim_private_key",
+    "read_pack_key",
     "read_return_path_keys",
 ]
 
@@ -98,6 +100,26 @@ def make_dkim_key(path: Path, *, ed25519_key: bool) -> PrivateKey:
     )
     if not _create_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())):
         raise SigningError(f"{path}: exists, and a key is never overwritten; name another file or move it away.")
+    return key
+
+
+def make_pack_key(path: Path) -> ed25519.Ed25519PrivateKey:
+    """A new key that signs rule packs, in a new file (0600). Raises SigningError when the file exists."""
+    key = make_dkim_key(path, ed25519_key=True)
+    assert isinstance(key, ed25519.Ed25519PrivateKey)  # noqa: S101 - it was asked for
+    return key
+
+
+def read_pack_key(path: Path) -> ed25519.Ed25519PrivateKey:
+    """The Ed25519 key of a PEM file that signs rule packs. Raises SigningError with the file and what to do."""
+    try:
+        key = load_pem_private_key(_read_secret(path), password=None)
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise SigningError(
+            f"{path}: holds no Ed25519 private key without a password; make one with `omicard-relay rules keygen FILE`."
+        )
     return key
 
 

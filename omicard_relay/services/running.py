@@ -1,5 +1,7 @@
 """Several services in one process, until SIGTERM or SIGINT; the first that ends takes the others with it.
 
+They share one rulebook, which follows the releases of the rules while they run.
+
 A service that fails lets the others end in good order: half a line is worse than a restart.
 """
 
@@ -11,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import uvloop
 
 from omicard_relay.mail import RelayError
+from omicard_relay.services.rulebook import Rulebook, note_upgrade, open_rulebook, watch_releases
 from omicard_relay.store.engine import Store
 from omicard_relay.tables.settings import Settings
 
@@ -18,25 +21,25 @@ __all__ = ["SERVICES", "run_services"]
 
 log = logging.getLogger(__name__)
 
-_Service = Callable[[Settings, Store, asyncio.Event], Awaitable[None]]
+_Service = Callable[[Settings, Store, Rulebook, asyncio.Event], Awaitable[None]]
 
 
-async def _relay(settings: Settings, store: Store, stop: asyncio.Event) -> None:
+async def _relay(settings: Settings, store: Store, rulebook: Rulebook, stop: asyncio.Event) -> None:
     from omicard_relay.services.relay import serve_relay  # late, as below: only what is asked for is loaded
 
-    await serve_relay(settings, store, stop)
+    await serve_relay(settings, store, rulebook, stop)
 
 
-async def _follow(settings: Settings, store: Store, stop: asyncio.Event) -> None:
+async def _follow(settings: Settings, store: Store, rulebook: Rulebook, stop: asyncio.Event) -> None:
     from omicard_relay.services.follow_service import serve_follow
 
-    await serve_follow(settings, store, stop)
+    await serve_follow(settings, store, rulebook, stop)
 
 
-async def _ingest(settings: Settings, store: Store, stop: asyncio.Event) -> None:
+async def _ingest(settings: Settings, store: Store, rulebook: Rulebook, stop: asyncio.Event) -> None:
     from omicard_relay.services.ingest_service import serve_ingest
 
-    await serve_ingest(settings, store, stop)
+    await serve_ingest(settings, store, rulebook, stop)
 
 
 SERVICES: Mapping[str, _Service] = {"relay": _relay, "follow": _follow, "ingest": _ingest}
@@ -61,10 +64,15 @@ async def _run(names: tuple[str, ...], settings: Settings, store: Store) -> list
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     errors: list[Exception] = []
+    try:
+        await asyncio.to_thread(note_upgrade, store)
+        rulebook = await asyncio.to_thread(open_rulebook, settings, store)
+    except RelayError as error:
+        return [error]
 
     async def one(name: str) -> None:
         try:
-            await SERVICES[name](settings, store, stop)
+            await SERVICES[name](settings, store, rulebook, stop)
         except Exception as error:
             errors.extend(_leaves(error))
             log.error("event=service-failed service=%s error=%r", name, str(errors[-1]))
@@ -72,6 +80,7 @@ async def _run(names: tuple[str, ...], settings: Settings, store: Store) -> list
             stop.set()
 
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(watch_releases(rulebook, settings, store, stop), name="rules")
         for name in dict.fromkeys(names):
             tasks.create_task(one(name), name=name)
     return errors

@@ -5,6 +5,7 @@ doubles a line; and each line is known by its digest, so that reading a log agai
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +25,7 @@ __all__ = [
     "Waiting",
     "find_place",
     "judgement_columns",
+    "last_cause",
     "move_place",
     "record_active",
     "record_attempt",
@@ -129,12 +131,13 @@ def record_attempt(
     verdict: Verdict | None,
     decision: Decision | None,
     *,
+    release: int | None = None,
     is_hop: bool = False,
     notes: QueueNotes | None = None,
 ) -> Recorded:
     """Write one delivery line, join it to our recipient, and move that on. A line that is known changes nothing.
 
-    `notes` is what the batch has told of queue ids and not written yet.
+    `release` is that of the rules by which it was judged, `notes` what the batch has told of queue ids and not written yet.
     """
     key = address_key(line.recipient)
     original_key = address_key(line.original_recipient) if line.original_recipient else key
@@ -144,7 +147,8 @@ def record_attempt(
         if owner is None and (origin := (notes or QueueNotes(tx)).origin(line.queue_id)) is not None:
             owner, is_doubtful = find_doubtful(tx, origin, key, original_key), True
     owner_id = owner.recipient_id if owner else None
-    if not _add_line(tx, line, verdict, decision, recipient_id=owner_id, is_hop=is_hop):
+    judgement = judgement_columns(verdict, decision, release)
+    if not _add_line(tx, line, judgement, recipient_id=owner_id, is_hop=is_hop):
         return Recorded(is_new=False, recipient_id=tx.execute(_KNOWN, {"digest": line.line_digest}).scalar())
     if owner is None:
         return Recorded(is_new=True)
@@ -156,10 +160,17 @@ def record_attempt(
 
 
 def record_expired(
-    tx: Tx, recipient_id: int, line: Attempt, verdict: Verdict | None, decision: Decision | None
+    tx: Tx,
+    recipient_id: int,
+    line: Attempt,
+    verdict: Verdict | None,
+    decision: Decision | None,
+    *,
+    release: int | None = None,
 ) -> Recorded:
     """Postfix gave a mail up: one line for each recipient that still waited (`waiting_recipients`)."""
-    if not _add_line(tx, line, verdict, decision, recipient_id=recipient_id, is_hop=False):
+    judgement = judgement_columns(verdict, decision, release)
+    if not _add_line(tx, line, judgement, recipient_id=recipient_id, is_hop=False):
         return Recorded(is_new=False, recipient_id=recipient_id)
     refold(tx, recipient_id)
     return Recorded(is_new=True, recipient_id=recipient_id)
@@ -173,10 +184,11 @@ def waiting_recipients(tx: Tx, queue_id: str) -> list[Waiting]:
             recipient.c.queue_id == queue_id, recipient.c.state.in_(states)
         )
     ).all()
-    return [Waiting(recipient_id=row.id, address=row.address, cause=_last_cause(tx, row.id)) for row in rows]
+    return [Waiting(recipient_id=row.id, address=row.address, cause=last_cause(tx, row.id)) for row in rows]
 
 
-def _last_cause(tx: Tx, recipient_id: int) -> Verdict | None:
+def last_cause(tx: Tx, recipient_id: int) -> Verdict | None:
+    """The verdict on a recipient's last real attempt; None where there was none."""
     row = tx.execute(
         sa.select(attempt.c.bounce_code, attempt.c.rule_id, attempt.c.confidence, attempt.c.words)
         .where(attempt.c.recipient_id == recipient_id, attempt.c.is_attempt, attempt.c.bounce_code.is_not(None))
@@ -236,8 +248,7 @@ def record_active(
 def _add_line(
     tx: Tx,
     line: Attempt,
-    verdict: Verdict | None,
-    decision: Decision | None,
+    judgement: Mapping[str, object],
     *,
     recipient_id: int | None,
     is_hop: bool,
@@ -266,14 +277,14 @@ def _add_line(
         "reply": line.reply.text,
         "reply_code": line.reply.reply_code,
         "stage": line.reply.stage,
-        **judgement_columns(verdict, decision),
+        **judgement,
     }
     numbering = {"is_numbered": line.is_attempt, "of_queue": line.queue_id, "of_key": key}
     return bool(tx.execute(_INSERT[tx.dialect.name], {**row, **numbering}).rowcount)
 
 
-def judgement_columns(verdict: Verdict | None, decision: Decision | None) -> dict[str, object]:
-    """Verdict and decision as columns; all empty where nothing was to be judged."""
+def judgement_columns(verdict: Verdict | None, decision: Decision | None, release: int | None) -> dict[str, object]:
+    """Verdict, decision and the rules' release as columns; all empty where nothing was to be judged."""
     return {
         "bounce_code": verdict.bounce_code if verdict else None,
         "rule_id": verdict.rule_id if verdict else None,
@@ -281,4 +292,5 @@ def judgement_columns(verdict: Verdict | None, decision: Decision | None) -> dic
         "words": verdict.words if verdict else None,
         "action": decision.action if decision else None,
         "reasons": "; ".join(decision.reasons) if decision else None,
+        "rules_release": release if verdict else None,
     }

@@ -143,6 +143,7 @@ def add_report(
     owner: Owner | None,
     trust: Trust,
     now: datetime,
+    release: int | None = None,
 ) -> None:
     """Write one statement down and, when it is proven, let its recipient know what came back after delivery."""
     reply = evidence.reply
@@ -168,7 +169,7 @@ def add_report(
             reply="\n".join(r.text for r in evidence.replies),
             feedback_type=evidence.feedback_type,
             new_address=evidence.new_address,
-            **judgement_columns(verdict, decision),
+            **judgement_columns(verdict, decision, release),
         )
     )
     if owner is not None:

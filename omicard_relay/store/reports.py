@@ -11,6 +11,8 @@ import sqlalchemy as sa
 
 from omicard_relay.mail import address_key
 from omicard_relay.store.engine import Tx
+from omicard_relay.store.rejudgements import Reread, rereads
+from omicard_relay.store.replies import ReplyKind
 from omicard_relay.store.schema import attempt, bounce_mail, bounce_report, queue, recipient, submission
 
 __all__ = ["Count", "Event", "Subject", "campaigns", "fates", "find_subjects", "summary", "timeline", "unjoined"]
@@ -53,7 +55,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened to a recipient; the fields that do not apply are None."""
+    """One thing that happened to a recipient; the fields that do not apply are None.
+
+    The verdict is that of release `rules_release` of the rules; `rereads` tell what it was before, oldest first.
+    """
 
     time: datetime
     what: str
@@ -70,6 +75,8 @@ class Event:
     reply: str | None = None
     queue_id: str | None = None
     trust: str | None = None
+    rules_release: int | None = None
+    rereads: tuple[Reread, ...] = ()
 
 
 def summary(tx: Tx, *, campaign: str | None = None, since: datetime | None = None) -> list[Count]:
@@ -134,6 +141,8 @@ def find_subjects(tx: Tx, text: str, *, limit: int = 50) -> list[Subject]:
 
 def timeline(tx: Tx, subject: Subject) -> list[Event]:
     """All that happened to one recipient, in order of time."""
+    lines = tx.execute(sa.select(attempt).where(attempt.c.recipient_id == subject.recipient_id)).all()
+    again = rereads(tx, ReplyKind.ATTEMPT, [row.id for row in lines])
     events = [
         Event(
             time=row.time,
@@ -150,15 +159,18 @@ def timeline(tx: Tx, subject: Subject) -> list[Event]:
             host=_host(row.relay_host, row.relay_ip, row.relay_port),
             reply=row.reply,
             queue_id=row.queue_id,
+            rules_release=row.rules_release,
+            rereads=again.get(row.id, ()),
         )
-        for row in tx.execute(sa.select(attempt).where(attempt.c.recipient_id == subject.recipient_id))
+        for row in lines
     ]
-    reports = (
+    reports = tx.execute(
         sa.select(bounce_report, bounce_mail.c.received)
         .join(bounce_mail)
         .where(bounce_report.c.recipient_id == subject.recipient_id)
-    )
-    for row in tx.execute(reports):
+    ).all()
+    again = rereads(tx, ReplyKind.BOUNCE_REPORT, [row.id for row in reports])
+    for row in reports:
         events.append(
             Event(
                 time=row.received,
@@ -174,6 +186,8 @@ def timeline(tx: Tx, subject: Subject) -> list[Event]:
                 host=row.remote_mta,
                 reply=row.reply,
                 trust=row.trust,
+                rules_release=row.rules_release,
+                rereads=again.get(row.id, ()),
             )
         )
     return sorted(events, key=lambda event: event.time)

@@ -38,11 +38,13 @@ __all__ = [
     "metadata",
     "queue",
     "recipient",
+    "rejudgement",
+    "rule_release",
     "submission",
 ]
 
 #: The newest migration; tests/store/test_migrations.py holds that it is Alembic's head.
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 
 
 class Moment(TypeDecorator[datetime]):
@@ -157,6 +159,7 @@ attempt = Table(
     Column("words", Text),
     Column("action", String(8)),
     Column("reasons", Text),
+    Column("rules_release", Integer),  # which release of the rules judged it; null: none had been published
     Index("ix_attempt_queue_id", "queue_id", "address_key"),
 )
 
@@ -223,6 +226,7 @@ bounce_report = Table(
     Column("words", Text),
     Column("action", String(8)),
     Column("reasons", Text),
+    Column("rules_release", Integer),
     UniqueConstraint("mail_digest", "number"),
 )
 
@@ -274,4 +278,42 @@ counter = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("value", Integer, nullable=False, default=0),
+)
+
+#: The published sets of rules, oldest first; a row is never changed. A number is taken once, by its key.
+rule_release = Table(
+    "rule_release",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("created", Moment, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("note", Text, nullable=False, default=""),
+    Column("kind", String(16), nullable=False),  # publish | rollback | upgrade
+    Column("rollback_of", Integer),  # whose files these are; 0: none, the shipped tables alone
+    Column("digest", String(64), nullable=False),  # of the files
+    Column("shipped_digest", String(64), nullable=False),  # of the tables in the program that wrote this row
+    Column("files", LargeBinary, nullable=False),  # {path: text} as JSON, zlib
+)
+
+#: A stored reply that was judged again with another verdict: both of them. The reply's own row has the newest.
+rejudgement = Table(
+    "rejudgement",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("attempt_id", ForeignKey("attempt.id"), index=True),  # this one or the other
+    Column("bounce_report_id", ForeignKey("bounce_report.id"), index=True),
+    Column("time", Moment, nullable=False),
+    *(
+        Column(f"{which}_{name}", kind)
+        for which in ("old", "new")
+        for name, kind in (
+            ("release", Integer),
+            ("bounce_code", Integer),
+            ("rule_id", String(80)),
+            ("confidence", Float),
+            ("words", Text),
+            ("action", String(8)),
+            ("reasons", Text),
+        )
+    ),
 )

@@ -1,7 +1,7 @@
 """The policy tables as one value: the shipped ones, with a site's own folder laid over them.
 
 A site's folder has the same shape (`codes.toml`, `rules/*.toml`), every part optional; packs of others that it imported
-lie in `packs/<name>/rules/` and come before its own rules. A rule with an id that stands in an earlier layer replaces it;
+lie in `packs/<name>/` and come before its own tables. A rule with an id that stands in an earlier layer replaces it;
 a new id adds a rule. Raises TableError at load, so that a bad table stops the start.
 Not here: what the tables mean (classify/, steering/).
 """
@@ -40,9 +40,11 @@ def load_policies(site_dir: Path | None = None) -> Policies:
     if site_dir is not None:
         if not site_dir.is_dir():
             raise TableError(f"{site_dir}: is no folder; `policies_dir` must name a folder with codes.toml or rules/.")
-        if (site_dir / "codes.toml").exists():
-            codes = read_codes(site_dir / "codes.toml", base=codes)
-        for pack in sorted((site_dir / "packs").glob("*/rules")):
-            rules |= {rule.id: rule for rule in read_rules(pack)}
+        packs = sorted(path.parent for path in (site_dir / "packs").glob("*/rules"))
+        for folder in (*packs, site_dir):
+            if (folder / "codes.toml").exists():
+                codes = read_codes(folder / "codes.toml", base=codes)
+        for pack in packs:
+            rules |= {rule.id: rule for rule in read_rules(pack / "rules")}
         rules |= {rule.id: rule for rule in read_rules(site_dir / "rules")}
     return Policies(codes=codes, rules=tuple(rules.values()))

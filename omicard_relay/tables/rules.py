@@ -9,6 +9,7 @@ Not here: weighing one rule against another (classify/weigh.py).
 import datetime
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,9 +20,10 @@ from msgspec import Meta
 
 from omicard_relay.mail import Action, Road, Stage, TableError, one_line
 from omicard_relay.tables.codes import CodeNumber
+from omicard_relay.tables.findings import FindingKind
 from omicard_relay.tables.toml import convert, read_toml
 
-__all__ = ["GAP", "Rule", "Strength", "read_rules"]
+__all__ = ["GAP", "Rule", "RuleFault", "Strength", "read_rules", "rule_faults"]
 
 #: In a phrase: any few words between two parts.
 GAP = "…"
@@ -107,32 +109,47 @@ def _read_file(path: Path) -> tuple[Rule, ...]:
     except TableError as error:
         raise TableError(_with_rule(str(error), raw, path)) from None
     for rule in found:
-        for key, fault in _faults(rule):
-            raise TableError(f"{_place(path, rule.id)}: rule `{rule.id}`, `{key}`: {fault}")
+        for fault in rule_faults(rule):
+            raise TableError(f"{_place(path, rule.id)}: rule `{rule.id}`, `{fault.key}`: {fault.sentence}")
     return found
 
 
-def _faults(rule: Rule) -> Iterator[tuple[str, str]]:
-    """What the types alone cannot say: (key, sentence)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleFault:
+    """What is wrong with a rule although its types are right: the key, the kind of fault, what was found, and a sentence."""
+
+    key: str
+    kind: FindingKind
+    found: str = ""
+    why: str = ""
+    sentence: str
+
+
+def rule_faults(rule: Rule) -> Iterator[RuleFault]:
+    """What the types alone cannot say."""
     coded = rule.strength in (Strength.ENHANCED, Strength.REPLY)
     shape = _STATUS_PHRASE if rule.strength is Strength.ENHANCED else _REPLY_PHRASE
     allowed = "5.1.1 or x.2.2" if rule.strength is Strength.ENHANCED else "552"
     for phrase in rule.phrases if coded else ():
         if not shape.fullmatch(phrase):
-            yield "phrases", f"found `{phrase}`; for strength `{rule.strength}` write codes such as {allowed}."
+            sentence = f"found `{phrase}`; for strength `{rule.strength}` write codes such as {allowed}."
+            yield RuleFault(key="phrases", kind=FindingKind.BAD_PHRASE, found=phrase, why=allowed, sentence=sentence)
+    for phrase in rule.phrases:
+        if not phrase.replace(GAP, "").strip():
+            sentence = f"found `{phrase}`, which also matches an empty text; write words."
+            yield RuleFault(key="phrases", kind=FindingKind.EMPTY_MATCH, found=phrase, sentence=sentence)
     conditions = (rule.road, rule.feedback_type, rule.dsn_action, rule.new_address)
     if not rule.has_words and not any(conditions):
-        yield (
-            "pattern",
-            "a rule needs `pattern`, `phrases`, or a condition on road, feedback_type, dsn_action, new_address.",
-        )
+        sentence = "a rule needs `pattern`, `phrases`, or a condition on road, feedback_type, dsn_action, new_address."
+        yield RuleFault(key="pattern", kind=FindingKind.NO_WORDS, sentence=sentence)
     if coded and rule.pattern:
-        yield "pattern", f"strength `{rule.strength}` reads whole codes; list them under `phrases`."
+        sentence = f"strength `{rule.strength}` reads whole codes; list them under `phrases`."
+        yield RuleFault(key="pattern", kind=FindingKind.PATTERN_FOR_CODE, found=rule.strength, sentence=sentence)
     for key in ("pattern", "unless"):
-        yield from ((key, fault) for fault in _pattern_faults(getattr(rule, key)))
+        yield from _pattern_faults(key, getattr(rule, key))
 
 
-def _pattern_faults(pattern: str) -> Iterator[str]:
+def _pattern_faults(key: str, pattern: str) -> Iterator[RuleFault]:
     if not pattern:
         return
     shown = one_line(pattern, 80)
@@ -142,12 +159,19 @@ def _pattern_faults(pattern: str) -> Iterator[str]:
         why = one_line(
             error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error), 120
         )
-        yield f"found `{shown}`, which google-re2 does not take ({why}); look-around and back-references are not allowed."
+        sentence = (
+            f"found `{shown}`, which google-re2 does not take ({why}); look-around and back-references are not allowed."
+        )
+        yield RuleFault(key=key, kind=FindingKind.BAD_PATTERN, found=shown, why=why, sentence=sentence)
         return
     if compiled.search(""):
-        yield f"found `{shown}`, which also matches an empty text; make some part of it obligatory."
+        sentence = f"found `{shown}`, which also matches an empty text; make some part of it obligatory."
+        yield RuleFault(key=key, kind=FindingKind.EMPTY_MATCH, found=shown, sentence=sentence)
     if _LONG_REPEAT.search(pattern) or _WIDE_REPEAT.search(pattern):
-        yield f"found `{shown}`; instead of `.*`, `.+` or a repeat above 320 write a bounded gap such as `.{{0,60}}`."
+        sentence = (
+            f"found `{shown}`; instead of `.*`, `.+` or a repeat above 320 write a bounded gap such as `.{{0,60}}`."
+        )
+        yield RuleFault(key=key, kind=FindingKind.UNBOUNDED, found=shown, sentence=sentence)
 
 
 def _place(path: Path, rule_id: str) -> str:

@@ -73,7 +73,16 @@ def test_a_locked_database_is_told_so(config):
         pass
     change(config, "DELETE FROM alembic_version")
     change(config, "DROP TABLE counter")
-    for table in ("campaign_claim", "bounce_report", "attempt", "recipient", "list_change", "list_entry"):
+    for table in (
+        "rejudgement",
+        "rule_release",
+        "campaign_claim",
+        "bounce_report",
+        "attempt",
+        "recipient",
+        "list_change",
+        "list_entry",
+    ):
         change(config, f"DROP TABLE {table}")
     for table in ("submission", "queue", "follow_place", "bounce_mail", "alembic_version"):
         change(config, f"DROP TABLE {table}")

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from omicard_relay.cli.root import root
 from omicard_relay.services.follow import Follower
 from omicard_relay.services.ingest import Ingester
+from omicard_relay.services.rulebook import Rulebook
 from omicard_relay.signing import ReturnPathKeys, ReturnPathSigner
 from omicard_relay.store import schema, submissions
 from omicard_relay.tables.policies import load_policies
@@ -37,7 +38,8 @@ def config(tmp_path, store, policies):
     config = configured(tmp_path)
     token = SIGNER.make("ann@a.example", day=DAY, nonce=b"12345")
     queued(store, "ann@a.example", reverse_paths=(token,), campaign="spring" + EVIL, message_id=f"<m{EVIL}@x>")
-    follower = Follower(Settings(), store, policies, load_suppress())
+    rulebook = Rulebook.of(policies, load_suppress())
+    follower = Follower(Settings(), store, rulebook)
     lines = [
         delivery("ann@a.example", "deferred", said("450 4.2.0 greylisted " + EVIL), at=1),
         delivery(
@@ -47,7 +49,7 @@ def config(tmp_path, store, policies):
         delivery("bob@a.example", "bounced", UNKNOWN, queue_id="4QFOREIGN", at=4),
     ]
     follower.take([line.rstrip(b"\n") for line in lines], None, now=NOW)
-    ingester = Ingester(store, policies, load_suppress(), SIGNER, 1_000_000, clock=lambda: NOW)
+    ingester = Ingester(store, rulebook, SIGNER, 1_000_000, clock=lambda: NOW)
     ingester.take(
         dsn("ann@a.example", action="failed" + EVIL, words="550 5.1.1 gone " + EVIL), sender="", recipient=token
     )

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from omicard_relay.cli.root import root
 from omicard_relay.services.follow import Follower
+from omicard_relay.services.rulebook import Rulebook
 from omicard_relay.store import bounces
 from omicard_relay.tables.policies import load_policies
 from omicard_relay.tables.settings import load_settings
@@ -31,7 +32,7 @@ def config(tmp_path, policies):
             delivery("cat@a.example", "deferred", BUSY),
             delivery("dan@a.example", "bounced", said("550 5.1.1 \x1b[2J\x9b gone \u202e")),
         ]
-        Follower(load_settings(config), store, policies, load_suppress()).take(
+        Follower(load_settings(config), store, Rulebook.of(policies, load_suppress())).take(
             [line.rstrip(b"\n") for line in lines], None, now=NOW
         )
         with store.write() as tx:

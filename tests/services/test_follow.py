@@ -15,6 +15,7 @@ from omicard_relay.services import follow_service
 from omicard_relay.services.follow import Follower
 from omicard_relay.services.follow_service import serve_follow
 from omicard_relay.services.logreader import LogReader
+from omicard_relay.services.rulebook import Rulebook
 from omicard_relay.store import attempts, lists, schema
 from omicard_relay.tables.policies import load_policies
 from omicard_relay.tables.settings import FollowSettings, ReturnPathSettings, Settings
@@ -60,7 +61,7 @@ def store(tmp_path):
 @pytest.fixture
 def take(store, policies):
     """Takes lines as if they were read now."""
-    follower = Follower(SETTINGS, store, policies, load_suppress())
+    follower = Follower(SETTINGS, store, Rulebook.of(policies, load_suppress()))
 
     def take(*lines: bytes, now=NOW + timedelta(minutes=1)) -> int:
         return follower.take([line.rstrip(b"\n") for line in lines], None, now=now)
@@ -263,7 +264,7 @@ def test_the_relay_and_the_log_end_in_one_state_whoever_is_first(tmp_path, polic
     ends = []
     for at in (after, 99):
         with a_store(tmp_path / str(at)) as store:
-            follower = Follower(SETTINGS, store, policies, load_suppress())
+            follower = Follower(SETTINGS, store, Rulebook.of(policies, load_suppress()))
             more, begin = WAYS[way]
             ids = submit(store, "ann@a.example", **more)
             for number, line in enumerate([*begin, GREY, GONE]):
@@ -427,7 +428,7 @@ def whole(tmp_path, policies):
     """What is kept after the story was read in one go."""
     with a_store(tmp_path / "whole") as store:
         submit(store, *(f"{name}@a.example" for name in ("ann", "bob", "cat")), hand_over="h1")
-        Follower(SETTINGS, store, policies, load_suppress()).take(
+        Follower(SETTINGS, store, Rulebook.of(policies, load_suppress())).take(
             [line.rstrip() for line in STORY], None, now=NOW + timedelta(minutes=1)
         )
         yield dump(store)
@@ -479,7 +480,8 @@ def _take_and_fail(store, follower, lines, place):
     """All is written, and then the disk fails."""
     events = [event for line in lines if (event := parse_line(line, now=NOW)) is not None]
     with store.write() as tx:
-        follower._record(tx, [follower._judged(event) for event in events], NOW)
+        rules = follower._rulebook.current
+        follower._record(tx, [follower._judged(event, rules) for event in events], rules, NOW)
         attempts.move_place(tx, place)
         raise sqlite3.OperationalError("disk I/O error")
 
@@ -518,7 +520,9 @@ class Service:
 
     def _run(self, settings, store):
         try:
-            self.loop.run_until_complete(serve_follow(settings, store, self.stop))
+            self.loop.run_until_complete(
+                serve_follow(settings, store, Rulebook.of(load_policies(), load_suppress()), self.stop)
+            )
         except BaseException as error:
             self.error = error
         finally:

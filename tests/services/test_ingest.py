@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from omicard_relay.mail import ListName, MailKind, StoreError
 from omicard_relay.services.ingest import Ingester, make_ingester
+from omicard_relay.services.rulebook import Rulebook
 from omicard_relay.signing import ReturnPathKeys, ReturnPathSigner
 from omicard_relay.store import bounces, lists, schema
 from omicard_relay.tables.policies import load_policies
@@ -54,7 +55,7 @@ def clock():
 
 @pytest.fixture
 def ingester(store, policies, clock):
-    return Ingester(store, policies, load_suppress(), SIGNER, LIMIT, clock=clock)
+    return Ingester(store, Rulebook.of(policies, load_suppress()), SIGNER, LIMIT, clock=clock)
 
 
 @pytest.fixture
@@ -191,7 +192,7 @@ def test_a_token_that_was_good_when_it_was_made_gets_too_old(store, take, ann, c
 
 def test_without_signed_reverse_paths_nothing_is_proven(store, policies):
     queued(store, "ann@a.example")
-    Ingester(store, policies, load_suppress(), None, LIMIT).take(
+    Ingester(store, Rulebook.of(policies, load_suppress()), None, LIMIT).take(
         dsn("ann@a.example", queue_id="4QREMOTE", message_id="<s1@shop.example>"),
         sender="",
         recipient="news@shop.example",

@@ -85,6 +85,99 @@ def test_a_newer_database_is_not_upgraded(tmp_path):
             migrate.upgrade(store)
 
 
+#: One row of each table that a migration changes, as the first version had it.
+OLD_ROWS = {
+    "submission": {"id": "s1", "received": "2026-11-24 08:00:00", "way": "direct", "reverse_path": "n@shop.example"},
+    "recipient": {
+        "id": 1,
+        "submission_id": "s1",
+        "address": "ann@a.example",
+        "address_key": "ann@a.example",
+        "state": "returned",
+        "state_since": "2026-11-24 08:00:00",
+        "attempts": 1,
+    },
+    "attempt": {
+        "id": 7,
+        "line_digest": "d",
+        "time": "2026-11-24 08:00:00",
+        "queue_id": "4QAAAAA1",
+        "address": "ann@a.example",
+        "address_key": "ann@a.example",
+        "recipient_id": 1,
+        "number": 1,
+        "outcome": "bounced",
+        "is_attempt": 1,
+        "is_hop": 0,
+        "program": "smtp",
+        "reply": "550 no such user",
+        "bounce_code": 902,
+        "rule_id": "generic",
+    },
+    "bounce_mail": {
+        "digest": "m",
+        "received": "2026-11-24 08:00:00",
+        "last_seen": "2026-11-24 08:00:00",
+        "times_seen": 1,
+        "kind": "dsn",
+        "size": 1,
+        "sender": "",
+        "envelope_recipient": "b@x.example",
+        "trust": "claimed",
+        "trust_reason": "",
+        "notes": "",
+        "raw": b"x",
+    },
+    "bounce_report": {
+        "id": 9,
+        "mail_digest": "m",
+        "number": 0,
+        "time": "2026-11-24 08:00:00",
+        "road": "dsn",
+        "address": "ann@a.example",
+        "address_key": "ann@a.example",
+        "original_address": "",
+        "is_echo": 0,
+        "trust": "claimed",
+        "reply": "550 no such user",
+        "bounce_code": 902,
+    },
+}
+
+
+JUDGED = ("attempt", "bounce_report")
+
+
+def _old(name, columns):
+    """A table without the types of today."""
+    return sa.table(name, *map(sa.column, columns))
+
+
+def test_a_filled_store_of_the_first_version_keeps_every_row(tmp_path):
+    url = f"sqlite:///{tmp_path / 'relay.db'}"
+    store = open_store(url, any_version=True)
+    config = migrate._config()
+    with store.write() as tx:
+        config.attributes["connection"] = tx
+        command.upgrade(config, "0001")
+        for table, row in OLD_ROWS.items():
+            tx.execute(_old(table, row).insert(), row)
+    with pytest.raises(StoreError, match=r"at version 0001, this program needs .*`omicard-relay db upgrade`"):
+        open_store(url)
+    migrate.upgrade(store)
+    assert database_version(store) == schema.SCHEMA_VERSION
+    assert differences(store) == []
+    with store.read() as tx:
+        for table, row in OLD_ROWS.items():
+            kept = (
+                tx.execute(sa.select(_old(table, [*row, "rules_release"] if table in JUDGED else row))).mappings().one()
+            )
+            assert {name: kept[name] for name in row} == row
+            if table in JUDGED:
+                assert kept["rules_release"] is None
+    store.close()
+
+
 def columns_in(document: str, table: str) -> set[str]:
     """The first column of the Markdown table below the heading of this name."""
     section = re.search(rf"^## `{table}`$(.*?)(?=^## |\Z)", document, re.MULTILINE | re.DOTALL)

@@ -60,7 +60,7 @@ class Carrier:
         pool: NextHopPool,
         ledger: Ledger,
         dkim: DkimSigner,
-        judge: Judge,
+        judge: Callable[[], Judge],
         *,
         hostname: str,
         clock: Callable[[], datetime],
@@ -164,8 +164,9 @@ class Carrier:
         if not texts:
             return {}
         try:
+            judge = self._judge()  # one set of rules for the whole mail
             return await asyncio.to_thread(
-                lambda: {text: self._judge.judge_text(text, stage=stage) for text, stage in texts.items()}
+                lambda: {text: judge.judge_text(text, stage=stage) for text, stage in texts.items()}
             )
         except Exception as error:
             log_event(Event.OWN_FAULT, level=40, error=error, where="classify")

@@ -24,10 +24,10 @@ from omicard_relay.services.relay.ledger import Ledger
 from omicard_relay.services.relay.logins import read_logins
 from omicard_relay.services.relay.pool import NextHopPool
 from omicard_relay.services.relay.session import Hooks
+from omicard_relay.services.rulebook import Rulebook
 from omicard_relay.signing import DkimSigner, ReturnPathSigner
 from omicard_relay.store.engine import Store
 from omicard_relay.store.writer import Writer
-from omicard_relay.tables.policies import load_policies
 from omicard_relay.tables.settings import RelaySettings, Settings
 
 __all__ = ["Relay", "serve_relay"]
@@ -39,7 +39,10 @@ _BACKLOG = 512
 
 
 class Relay:
-    """One relay. `port` is the one it listens on; `door`, `ledger`, `pool` and `handler` are its parts."""
+    """One relay. `port` is the one it listens on; `door`, `ledger`, `pool` and `handler` are its parts.
+
+    `judge` gives the judge that is in force, for each mail anew.
+    """
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class Relay:
         *,
         dkim: DkimSigner,
         return_path: ReturnPathSigner | None,
-        judge: Judge,
+        judge: Callable[[], Judge],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         relay = settings.relay
@@ -114,16 +117,12 @@ class Relay:
         log_event(Event.STOPPED)
 
 
-async def serve_relay(settings: Settings, store: Store, stop: asyncio.Event) -> None:
+async def serve_relay(settings: Settings, store: Store, rulebook: Rulebook, stop: asyncio.Event) -> None:
     """Run the relay until `stop` is set. Raises RelayError when it can't begin."""
-    site = Path(settings.policies_dir) if settings.policies_dir else None
     dkim, return_path = load_dkim(settings), load_return_path(settings)
-    judge = Judge(load_policies(site))
-    # The first judgement compiles the rules: better now than between Postfix's answer and ours.
-    await asyncio.to_thread(judge.judge_text, "550 5.1.1 unknown")
     writer = Writer(store)
     try:
-        relay = Relay(settings, store, writer, dkim=dkim, return_path=return_path, judge=judge)
+        relay = Relay(settings, store, writer, dkim=dkim, return_path=return_path, judge=lambda: rulebook.current.judge)
         await relay.start()
         try:
             await stop.wait()

@@ -252,7 +252,7 @@ class World:
             self.writer,
             dkim=dkim or DkimSigner(),
             return_path=return_path,
-            judge=judge or self.judge,
+            judge=lambda: judge or self.judge,
         )
         await one.start()
         self.relays.append(one)

@@ -8,6 +8,7 @@ import pytest
 
 from omicard_relay.mail import RelayError, SigningError
 from omicard_relay.services.relay import serve_relay
+from omicard_relay.services.rulebook import open_rulebook
 from omicard_relay.tables.settings import DkimKeySettings, RelaySettings, ReturnPathSettings, Settings
 
 
@@ -50,7 +51,7 @@ async def test_a_missing_dkim_key_stops_the_start(world, tmp_path):
     settings = Settings(data_dir=str(tmp_path), dkim=(key,))
 
     with pytest.raises(SigningError, match="none"):
-        await serve_relay(settings, world.store, asyncio.Event())
+        await serve_relay(settings, world.store, open_rulebook(settings, world.store), asyncio.Event())
 
 
 async def test_a_service_runs_until_it_is_stopped(world, tmp_path):
@@ -63,7 +64,7 @@ async def test_a_service_runs_until_it_is_stopped(world, tmp_path):
         return_path=ReturnPathSettings(domain="bounces.test"),
     )
     stop = asyncio.Event()
-    running = asyncio.create_task(serve_relay(settings, world.store, stop))
+    running = asyncio.create_task(serve_relay(settings, world.store, open_rulebook(settings, world.store), stop))
 
     async def listens():
         while True:

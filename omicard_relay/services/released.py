@@ -1,0 +1,144 @@
+"""Copies of releases on this machine's disk: how a release of the store becomes the files that everything here reads.
+
+`released/<number>/` in `data_dir` holds the files, `released/current` the number (tables/active.py reads both). A copy is
+made beside its place and renamed into it, and the number replaced in one step: a reader finds the old or the new, whole.
+The store stays the truth: a copy that is gone, or that somebody has changed, is written anew.
+Known limit: for the moment of replacing a copy that was changed by hand, a reader finds none.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from omicard_relay.mail import TableError
+from omicard_relay.store.releases import Release
+from omicard_relay.tables.active import layer_digest, layer_files, release_folder, released_number
+from omicard_relay.tables.rules import Rule, read_rules
+from omicard_relay.tables.settings import Settings
+from omicard_relay.tables.toml import shipped
+
+__all__ = ["copy_here", "is_here", "rules_of", "shipped_digest", "unpacked", "write_layer"]
+
+
+def shipped_digest() -> str:
+    """SHA-256 over the tables that this program brings."""
+    return layer_digest(layer_files(shipped("policies")))
+
+
+def is_here(settings: Settings, number: int) -> bool:
+    """Whether this machine has the release in force, as far as a look at two names can tell."""
+    try:
+        return released_number(settings) == number and release_folder(settings, number).is_dir()
+    except TableError:
+        return False
+
+
+def copy_here(settings: Settings, release: Release) -> None:
+    """Put a release in force on this machine: its files, where they are not there or not the same, and its number.
+
+    Raises OSError where they cannot be written.
+    """
+    folder = release_folder(settings, release.number)
+    if is_here(settings, release.number) and _holds(folder, release.digest):
+        return
+    _make_parent(folder.parent, settings)
+    # One writer at a time: services and commands of this machine may all have seen the same new number.
+    handle = os.open(folder.parent / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        _copy_files(settings, release)
+        _set_current(settings, release.number)
+    finally:
+        os.close(handle)
+
+
+def _copy_files(settings: Settings, release: Release) -> None:
+    folder = release_folder(settings, release.number)
+    if folder.is_dir() and _holds(folder, release.digest):
+        return
+    fresh = Path(tempfile.mkdtemp(prefix=f".{release.number}-", dir=folder.parent))
+    try:
+        write_layer(fresh, release.files)
+        fresh.chmod(0o755)
+        _give_to_owner(fresh, settings)
+        if folder.exists():
+            shutil.rmtree(folder)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _set_current(settings: Settings, number: int) -> None:
+    with contextlib.suppress(TableError):  # it holds something else: written anew
+        if released_number(settings) == number:
+            return
+    path = settings.data_path("released") / "current"
+    handle, name = tempfile.mkstemp(prefix=".current-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(f"{number}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        _give_to_owner(Path(name), settings)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_layer(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the files of a layer below a folder. Raises OSError, and TableError for a name that would lead out of it."""
+    for name, text in files.items():
+        place = PurePosixPath(name)
+        if place.is_absolute() or ".." in place.parts or "\x00" in name:
+            raise TableError(f"`{name}` in a release is no path inside a folder of tables.")
+        path = folder.joinpath(*place.parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8", newline="")
+
+
+@contextlib.contextmanager
+def unpacked(files: Mapping[str, str], name: str) -> Iterator[Path]:
+    """The files in a folder for a moment; a TableError names `name` instead of that folder."""
+    with tempfile.TemporaryDirectory(prefix="omicard-rules-") as folder:
+        try:
+            write_layer(Path(folder), files)
+            yield Path(folder)
+        except TableError as error:
+            raise TableError(str(error).replace(folder, name)) from None
+
+
+def rules_of(files: Mapping[str, str], name: str) -> dict[str, Rule]:
+    """The rules that the files themselves bring, by id, later layers over earlier ones. Raises TableError."""
+    with unpacked(files, name) as folder:
+        found: dict[str, Rule] = {}
+        for rules in (*sorted((folder / "packs").glob("*/rules")), folder / "rules"):
+            found |= {rule.id: rule for rule in read_rules(rules)}
+        return found
+
+
+def _holds(folder: Path, digest: str) -> bool:
+    try:
+        return layer_digest(layer_files(folder)) == digest
+    except TableError:
+        return False
+
+
+def _make_parent(folder: Path, settings: Settings) -> None:
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        _give_to_owner(folder, settings)
+
+
+def _give_to_owner(path: Path, settings: Settings) -> None:
+    """What root writes belongs to the owner of `data_dir`: the services' user writes there, too."""
+    if os.geteuid() != 0:
+        return
+    owner = Path(settings.data_dir).stat()
+    for one in (path, *path.rglob("*")):
+        os.chown(one, owner.st_uid, owner.st_gid)
