@@ -6,8 +6,10 @@ Not here: reading the fields (readers/dsn.py).
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec.structs import replace
 
 from omicard_relay.bounce.letter import Letter
 from omicard_relay.bounce.stanzas import read_stanzas, remote_words

@@ -1,79 +1,98 @@
 """What must stand in a text for an expression to match it: plain words, found before google-re2 is asked.
 
 An expression becomes branches (one of them must match), a branch becomes clauses (all must hold), a clause is a set of
-literals (one must occur). Asking costs one Hyperscan pass over all literals of all rules. The answer may be "perhaps"
-too often, never "no" wrongly: tests/classify/test_atoms.py holds that against google-re2.
-The syntax is the plain part of google-re2's; an expression with anything else is simply always a candidate.
+literals (one must occur). The answer may be "perhaps" too often, never "no" wrongly: tests/classify/test_atoms.py holds
+that against google-re2. Only for what phrases.py cannot write out as plain phrases.
 """
 
-from dataclasses import dataclass
+from omicard_relay.classify.expressions import Node, read_expression
 
-__all__ = ["Branches", "branches_of"]
+__all__ = ["Clauses", "branches_of", "clauses_of", "spread"]
 
-#: One set of literals is a clause, clauses are a branch, branches are an expression; an empty branch always holds.
-Branches = tuple[tuple[frozenset[str], ...], ...]
+#: One set of literals is a clause, clauses are a branch; an empty branch always holds.
+Clauses = tuple[frozenset[str], ...]
 
 #: Branches that one expression is spread into; above, the rest stays together (more candidates, same answer).
 _MAX_BRANCHES = 64
 #: A literal of one octet says next to nothing.
 _SHORTEST = 2
 _MOST_CLAUSES = 3
-_QUANTIFIERS = "?*+{"
+#: Ways through a branch that are told apart for its first clause.
+_MOST_WAYS = 48
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """`kind`: literal (text), sequence, choice (parts), or any (something that gives no literal)."""
-
-    kind: str
-    text: str = ""
-    parts: tuple["_Node", ...] = ()
-
-
-_ANY = _Node("any")
-_NOTHING = _Node("sequence")
-
-
-def branches_of(pattern: str) -> Branches:
-    """The branches of an expression; `((),)` (always a candidate) when it is beyond this reader."""
+def branches_of(pattern: str) -> tuple[Clauses, ...]:
+    """The branches of an expression; `((),)` (always a candidate) when it is beyond the reader."""
     try:
-        node = _Reader(pattern.lower() if pattern.isascii() else _lower(pattern)).read()
+        node = read_expression(pattern)
     except (IndexError, ValueError):
         return ((),)
-    return tuple(_telling(_clauses(branch)) for branch in _spread(node))
+    return tuple(clauses_of(branch) for branch in spread(node))
 
 
-def _telling(clauses: list[frozenset[str]]) -> tuple[frozenset[str], ...]:
-    """The clauses worth asking: the first few, and none of two octets beside a longer one."""
+def clauses_of(branch: Node) -> Clauses:
+    """The clauses worth asking, the most telling one first: few, and none of two octets beside a longer one."""
+    clauses = _clauses(branch)
+    ways = [_longest(way) for way in _ways(branch)]
+    if len(ways) > 1 and min(map(len, ways)) >= _SHORTEST:
+        clauses.append(frozenset(ways))
+        clauses = sorted(set(clauses), key=lambda clause: (_worth(clause), sorted(clause)), reverse=True)
     longer = [clause for clause in clauses if min(map(len, clause)) > _SHORTEST]
     return tuple((longer or clauses)[:_MOST_CLAUSES])
 
 
-def _lower(pattern: str) -> str:
-    return "".join(char.lower() if len(char.lower()) == 1 else char for char in pattern)
+def _ways(branch: Node) -> list[list[Node]]:
+    """The branch with its first choices told apart, so that what stands before and behind one is one literal."""
+    ways: list[list[Node]] = [[]]
+    parts = _unnested(branch) if branch.kind == "sequence" else [branch]
+    for number, part in enumerate(parts):
+        options = [_flat(option) for option in part.parts] if part.kind == "choice" else [(part,)]
+        if len(ways) * len(options) > _MOST_WAYS:
+            return [[*way, *parts[number:]] for way in ways]
+        ways = [[*way, *option] for way in ways for option in options]
+    return ways
 
 
-def _spread(node: _Node) -> list[_Node]:
+def _longest(way: list[Node]) -> str:
+    """The longest literal of a way, choices in it left aside."""
+    longest = run = ""
+    for part in way:
+        if part.kind in ("literal", "bound"):
+            run += part.text
+            if len(run) > len(longest):
+                longest = run
+        elif part.kind == "sequence":
+            run = ""
+            longest = max(longest, _longest(list(part.parts)), key=len)
+        else:
+            run = ""
+    return longest
+
+
+def spread(node: Node) -> list[Node]:
     """The node as a list of alternatives, as far as its first parts are a choice."""
     if node.kind == "choice":
-        spread = [branch for part in node.parts for branch in _spread(part)]
-        return spread if len(spread) <= _MAX_BRANCHES else list(node.parts)
+        branches = [branch for part in node.parts for branch in spread(part)]
+        return branches if len(branches) <= _MAX_BRANCHES else list(node.parts)
     if node.kind == "sequence":
         for index, part in enumerate(node.parts):
             if part.kind == "choice":
                 before, after = node.parts[:index], node.parts[index + 1 :]
-                inner = _spread(part)
-                return [_Node("sequence", parts=(*before, *_flat(branch), *after)) for branch in inner]
+                return [_sequence((*before, *_flat(branch), *after)) for branch in spread(part)]
             if part.kind == "literal":
                 break
     return [node]
 
 
-def _flat(node: _Node) -> tuple[_Node, ...]:
+def _sequence(parts: tuple[Node, ...]) -> Node:
+    return Node("sequence", "".join(part.source for part in parts), parts=parts)
+
+
+def _flat(node: Node) -> tuple[Node, ...]:
     return node.parts if node.kind == "sequence" else (node,)
 
 
-def _clauses(node: _Node) -> list[frozenset[str]]:
+def _clauses(node: Node) -> list[frozenset[str]]:
     """What must all hold, the most telling clause first."""
     found: list[frozenset[str]] = []
     if node.kind == "literal":
@@ -82,117 +101,29 @@ def _clauses(node: _Node) -> list[frozenset[str]]:
         best = [_best(part) for part in node.parts]
         if all(clause is not None for clause in best):
             found = [frozenset().union(*(clause for clause in best if clause is not None))]
-    else:
+    elif node.kind == "repeat":
+        found = _clauses(node.parts[0])
+    elif node.kind == "sequence":
         run = ""
-        for part in (*node.parts, _ANY):
-            if part.kind == "literal":
+        for part in (*_unnested(node), Node("opaque")):
+            # A word boundary has no width: the letters on both sides stay together.
+            if part.kind in ("literal", "bound"):
                 run += part.text
                 continue
             if len(run) >= _SHORTEST:
                 found.append(frozenset({run}))
             run = ""
-            found += _clauses(part) if part.kind != "any" else []
+            found += _clauses(part)
     return sorted(found, key=_worth, reverse=True)
 
 
-def _best(node: _Node) -> frozenset[str] | None:
+def _unnested(node: Node) -> list[Node]:
+    return [inner for part in node.parts for inner in (_unnested(part) if part.kind == "sequence" else [part])]
+
+
+def _best(node: Node) -> frozenset[str] | None:
     return next(iter(_clauses(node)), None)
 
 
 def _worth(clause: frozenset[str]) -> tuple[int, int]:
     return min(map(len, clause)), -len(clause)
-
-
-class _Reader:
-    """A recursive reader of the plain part of the syntax. Raises ValueError or IndexError for the rest."""
-
-    def __init__(self, pattern: str) -> None:
-        self._pattern = pattern
-        self._at = 0
-
-    def read(self) -> _Node:
-        node = self._choice()
-        if self._at != len(self._pattern):
-            raise ValueError("unbalanced )")
-        return node
-
-    def _choice(self) -> _Node:
-        parts = [self._sequence()]
-        while self._peek() == "|":
-            self._at += 1
-            parts.append(self._sequence())
-        return parts[0] if len(parts) == 1 else _Node("choice", parts=tuple(parts))
-
-    def _sequence(self) -> _Node:
-        parts: list[_Node] = []
-        while self._peek() not in ("", "|", ")"):
-            part = self._quantified(self._one())
-            # Anchors and word boundaries are empty sequences: the letters on both sides stay together.
-            parts += _flat(part)
-        return _Node("sequence", parts=tuple(parts))
-
-    def _one(self) -> _Node:
-        char = self._take()
-        if char == "(":
-            if self._peek() == "?":
-                if self._pattern[self._at : self._at + 2] != "?:":
-                    raise ValueError("group options")
-                self._at += 2
-            node = self._choice()
-            if self._take() != ")":
-                raise ValueError("missing )")
-            # A group may be quantified as a whole, so it must stay one part until then.
-            return _Node("sequence", parts=(node,)) if self._peek() in _QUANTIFIERS and self._peek() else node
-        if char == "[":
-            self._class()
-            return _ANY
-        if char == "\\":
-            return self._escape()
-        if char in "^$":
-            return _NOTHING
-        return _ANY if char == "." else _Node("literal", char)
-
-    def _escape(self) -> _Node:
-        char = self._take()
-        if char == "b":
-            return _NOTHING
-        if char in "dsw":
-            return _ANY
-        if char.isalnum():
-            raise ValueError(f"escape {char}")
-        return _Node("literal", char)
-
-    def _class(self) -> None:
-        if self._peek() == "^":
-            self._at += 1
-        first = True
-        while first or self._peek() != "]":
-            first = False
-            if self._take() == "\\":
-                self._take()
-        self._at += 1
-
-    def _quantified(self, node: _Node) -> _Node:
-        mark = self._peek()
-        if not mark or mark not in _QUANTIFIERS:
-            return node
-        self._at += 1
-        needed = mark == "+"
-        if mark == "{":
-            end = self._pattern.index("}", self._at)
-            needed = int(self._pattern[self._at : end].split(",")[0] or 0) > 0
-            self._at = end + 1
-        if self._peek() == "?":
-            self._at += 1
-        if not needed:
-            return _ANY
-        # One copy is certain, what follows it is not.
-        return _Node("sequence", parts=(_ANY, *_flat(node), _ANY))
-
-    def _peek(self) -> str:
-        return self._pattern[self._at : self._at + 1]
-
-    def _take(self) -> str:
-        char = self._pattern[self._at]
-        self._at += 1
-        return char

@@ -8,9 +8,23 @@ Not here: the words (classify/matcher.py).
 from omicard_relay.mail import Evidence, Reply, Road, domain_of
 from omicard_relay.tables.rules import Rule
 
-__all__ = ["holds"]
+__all__ = ["REFUSALS", "has_conditions", "holds"]
 
-_DEFAULT_ROADS = frozenset({Road.LOG, Road.DSN, Road.MANUAL})
+#: The roads of a rule that names none.
+REFUSALS = (Road.LOG, Road.DSN, Road.MANUAL)
+
+
+def has_conditions(rule: Rule) -> bool:
+    """Whether anything but words and a road of REFUSALS is asked for."""
+    return bool(
+        rule.road
+        or rule.stage
+        or rule.reply_class is not None
+        or rule.feedback_type
+        or rule.dsn_action
+        or rule.new_address
+        or rule.host
+    )
 
 
 def holds(rule: Rule, reply: Reply, evidence: Evidence) -> bool:
@@ -18,7 +32,7 @@ def holds(rule: Rule, reply: Reply, evidence: Evidence) -> bool:
     if rule.road:
         if evidence.road not in rule.road:
             return False
-    elif evidence.road not in _DEFAULT_ROADS:
+    elif evidence.road not in REFUSALS:
         return False
     if rule.stage and reply.stage not in rule.stage:
         return False

@@ -6,13 +6,16 @@ Not here: peeling (mail/reading.py), the order among rules (classify/weigh.py), 
 """
 
 import re
-from dataclasses import replace
+from collections.abc import Iterator
+from typing import NamedTuple, TypeVar
 
-from omicard_relay.classify.conditions import holds
-from omicard_relay.classify.matcher import Matcher, matcher_for
-from omicard_relay.classify.weigh import Proposal, runners_up, tier_of, winner
-from omicard_relay.classify.wording import wording_of
-from omicard_relay.mail import Evidence, Reply, Road, RunnerUp, Stage, Verdict, one_line, read_reply
+import msgspec
+
+from omicard_relay.classify.conditions import REFUSALS, has_conditions, holds
+from omicard_relay.classify.matcher import Matcher
+from omicard_relay.classify.weigh import Proposal, Standing, standing_of, winner
+from omicard_relay.classify.wording import Wording, masked, wording_of
+from omicard_relay.mail import Evidence, Reply, Road, Stage, Verdict, domain_of, one_line, read_reply
 from omicard_relay.tables.codes import FIRST_CODE, LAST_CODE
 from omicard_relay.tables.policies import Policies
 from omicard_relay.tables.rules import Rule, Strength
@@ -28,143 +31,278 @@ _NO_FAILURE = frozenset({"delivered", "relayed", "expanded", "deliverable"})
 _OWN_ANSWER = re.compile(r"\s*\[(9[0-3]\d)\]")
 _UNKNOWN = 900
 _WORDS_LIMIT = 200
+#: Replies that are remembered, and how long one may be: together below some 10 MB.
+_REMEMBERED, _REMEMBERED_SIZE = 8192, 1000
+_T = TypeVar("_T")
+#: Below every rank.
+_WEAKEST = 1_000
+#: The size of a proposal by the three digits alone; no enhanced status code is as short.
+_CODE_SIZE = -3
 #: The end of the road: they say that trying ended, and yield to whatever an inner text states.
 _ENDINGS = frozenset({928, 931})
+#: Longer texts are read up to here, as mail/reading.py does.
+_TEXT_LIMIT = 20_000
+
+
+class _Known(NamedTuple):
+    """What a rule proposes, and what for a 4xx reply; the rule itself where it has conditions."""
+
+    permanent: Standing
+    temporary: Standing
+    conditions: Rule | None
+    is_in_force: bool
 
 
 class Judge:
-    """Judges by one set of policies. Compiling happens at the first judgement and is shared in the process."""
+    """Judges by one set of policies. The first judge of a set of rules in a process compiles it, which takes seconds for
+    thousands of rules (index.know_tables spares that); a few rules more or less do not.
+    """
 
     def __init__(self, policies: Policies) -> None:
-        self._policies = policies
-        self._matcher: Matcher | None = None
+        self.policies = policies
+        #: Mail logs say the same few thousand things; with addresses and ids masked, most have been said before.
+        self._told: dict[tuple[object, ...], Verdict] = {}
+        self._read_before: dict[tuple[object, ...], tuple[Verdict, bool] | None] = {}
+        self._rules: list[_Known] = []
         self._statuses: dict[str, list[int]] = {}
-        self._replies: dict[str, list[int]] = {}
-        self._wordless: list[int] = []
-        for index, rule in enumerate(policies.rules):
-            if not rule.has_words:
-                self._wordless.append(index)
-            elif rule.strength is Strength.ENHANCED:
-                for phrase in rule.phrases:
-                    for digit in "245" if phrase.startswith("x") else phrase[0]:
-                        self._statuses.setdefault(digit + phrase[1:], []).append(index)
-            elif rule.strength is Strength.REPLY:
-                for phrase in rule.phrases:
-                    self._replies.setdefault(phrase, []).append(index)
+        self._replies: dict[int, list[int]] = {}
+        self._wordless: dict[Road, list[int]] = {}
+        self._matchers: list[tuple[int, Matcher]] = []
+        shipped = {rule.id: rule for rule in policies.shipped}
+        own = tuple(rule for rule in policies.rules if shipped.get(rule.id) != rule)
+        in_force = {rule.id for rule in policies.rules} - {rule.id for rule in own}
+        for block, is_own in ((policies.shipped, False), (own, bool(shipped))):
+            if block:
+                first = len(self._rules)
+                for rule in block:
+                    self._learn(rule, is_own=is_own, is_in_force=is_own or not shipped or rule.id in in_force)
+                ranks = [min(known.permanent.rank, known.temporary.rank) for known in self._rules[first:]]
+                self._matchers.append((first, Matcher(block, ranks)))
+
+    def _learn(self, rule: Rule, *, is_own: bool, is_in_force: bool) -> None:
+        index = len(self._rules)
+        permanent = standing_of(rule, rule.bounce_code, self.policies.codes, is_own=is_own)
+        temporary = permanent
+        if rule.temporary_code is not None:
+            temporary = standing_of(rule, rule.temporary_code, self.policies.codes, is_own=is_own)
+        self._rules.append(_Known(permanent, temporary, rule if has_conditions(rule) else None, is_in_force))
+        if not is_in_force:
+            return
+        if not rule.has_words:
+            for road in rule.road or REFUSALS:
+                self._wordless.setdefault(road, []).append(index)
+        elif rule.strength is Strength.ENHANCED:
+            for phrase in rule.phrases:
+                for digit in "245" if phrase.startswith("x") else phrase[0]:
+                    self._statuses.setdefault(digit + phrase[1:], []).append(index)
+        elif rule.strength is Strength.REPLY:
+            for phrase in rule.phrases:
+                self._replies.setdefault(int(phrase), []).append(index)
 
     def judge(self, evidence: Evidence) -> Verdict | None:
         """The cause of one failure; None when the evidence states that nothing failed."""
-        if (evidence.dsn_action or "").lower() in _NO_FAILURE:
+        road = evidence.road
+        if evidence.dsn_action is not None and evidence.dsn_action.lower() in _NO_FAILURE:
             return None
-        if evidence.road is Road.ARF and (evidence.feedback_type or "").lower() == "not-spam":
+        if road is Road.ARF and (evidence.feedback_type or "").lower() == "not-spam":
             return None
-        if evidence.road in (Road.DSN, Road.LOG) and evidence.reply is not None and evidence.reply.reply_class == 2:
+        if road in (Road.DSN, Road.LOG) and evidence.reply is not None and evidence.reply.reply_class == 2:
             return None
         fallback: Verdict | None = None
         for depth, reply in enumerate(_layers(evidence)):
-            verdict = self._read(reply, evidence, depth)
-            if verdict is None:
+            read = self._read(reply, evidence, depth)
+            if read is None:
                 continue
+            verdict, is_silent = read
             if fallback is None:
-                if not self._is_silent(verdict):
+                if not is_silent:
                     return verdict
                 fallback = verdict
-            elif not self._is_silent(verdict) and (
-                verdict.bounce_code not in _ENDINGS or fallback.bounce_code == _UNKNOWN
-            ):
+            elif not is_silent and (verdict.bounce_code not in _ENDINGS or fallback.bounce_code == _UNKNOWN):
                 return verdict
             elif fallback.bounce_code == _UNKNOWN:
                 fallback = verdict
-        return self._own_answer(evidence, fallback) or fallback or _no_cause(evidence)
+        return _own_answer(evidence, fallback) or fallback or _no_cause(evidence)
 
     def judge_text(
         self, text: str, stage: Stage | None = None, host: str | None = None, recipient: str | None = None
     ) -> Verdict:
         """The cause that a pasted text states; 900 when it states none."""
-        reply = read_reply(text, stage=stage, host=host)
-        evidence = Evidence(road=Road.MANUAL, recipient=recipient or "", replies=(reply,))
-        return self.judge(evidence) or _no_cause(evidence)
+        key = (masked(text[:_TEXT_LIMIT]), stage, host, domain_of(recipient) if recipient else None)
+        verdict = self._told.get(key)
+        if verdict is None:
+            reply = read_reply(text, stage=stage, host=host)
+            evidence = Evidence(road=Road.MANUAL, recipient=recipient or "", replies=(reply,))
+            verdict = self.judge(evidence) or _no_cause(evidence)
+            _remember(self._told, key, verdict, len(text))
+        return verdict
 
-    def _read(self, reply: Reply, evidence: Evidence, depth: int) -> Verdict | None:
-        """What one layer says alone."""
-        proposals = self._proposals(reply, evidence)
+    def _read(self, reply: Reply, evidence: Evidence, depth: int) -> tuple[Verdict, bool] | None:
+        """What one layer says alone, and whether that is no cause; the same words are read once."""
+        wording = wording_of(reply.innermost)
+        key = (
+            wording.octets,
+            depth > 0,
+            reply.reply_code,
+            reply.enhanced_status,
+            reply.stage._value_,
+            evidence.road._value_,
+            reply.host,
+            evidence.remote_mta,
+            domain_of(evidence.recipient),
+            domain_of(evidence.original_recipient),
+            evidence.dsn_action,
+            evidence.feedback_type,
+            bool(evidence.new_address),
+        )
+        if key in self._read_before:
+            return self._read_before[key]
+        result = self._read_anew(reply, evidence, wording, depth)
+        _remember(self._read_before, key, result, len(wording.octets))
+        return result
+
+    def _read_anew(self, reply: Reply, evidence: Evidence, wording: Wording, depth: int) -> tuple[Verdict, bool] | None:
+        proposals = self._proposals(reply, evidence, wording.octets)
         if not proposals:
             return None
-        codes = self._policies.codes
-        chosen, confidence = winner(proposals, codes)
-        words = one_line(chosen.words, _WORDS_LIMIT)
-        return Verdict(
-            bounce_code=chosen.bounce_code,
-            rule_id=chosen.rule.id,
-            confidence=round(confidence * (0.8 if depth else 1), 3),
+        proposals.sort()
+        chosen, confidence, others = winner(proposals)
+        standing = chosen[5]
+        words = _words(chosen, reply, wording)
+        verdict = Verdict(
+            bounce_code=standing.bounce_code,
+            rule_id=standing.rule_id,
+            confidence=round(confidence * 0.8, 3) if depth else confidence,
             words=f"outer text: {words}" if depth else words,
-            runners_up=runners_up(proposals, chosen, codes),
+            runners_up=others,
         )
+        return verdict, standing.is_silent
 
-    def _proposals(self, reply: Reply, evidence: Evidence) -> list[Proposal]:
-        if self._matcher is None:
-            self._matcher = matcher_for(self._policies.rules)
-        rules, matcher = self._policies.rules, self._matcher
-        wording = wording_of(reply.innermost)
-        proposals = []
-        for index, (words, place) in matcher.found(wording).items():
-            rule = rules[index]
-            if holds(rule, reply, evidence):
-                proposals.append(self._proposal(rule, reply, words, place))
-        status, code = reply.enhanced_status, reply.reply_code
-        coded = [(index, status) for index in self._statuses.get(status or "", ())]
-        coded += [(index, str(code)) for index in self._replies.get(str(code), ())]
-        coded += [(index, "") for index in self._wordless]
-        for index, named in coded:
-            rule = rules[index]
-            if holds(rule, reply, evidence) and not matcher.excepted(rule, wording):
-                proposals.append(self._proposal(rule, reply, named or "", 0))
+    def _proposals(self, reply: Reply, evidence: Evidence, octets: bytes) -> list[Proposal]:
+        """What the rules say, the strongest for certain; a weaker one is only asked where that costs next to nothing."""
+        proposals = self._by_codes(reply, evidence, octets)
+        best = min([proposal[0] for proposal in proposals], default=_WEAKEST)
+        for first, matcher in self._matchers:
+            best = self._by_words(reply, evidence, octets, proposals, best, first, matcher)
         return proposals
 
-    def _proposal(self, rule: Rule, reply: Reply, words: str, place: int) -> Proposal:
-        code = rule.bounce_code
-        if rule.temporary_code is not None and reply.reply_class == 4:
-            code = rule.temporary_code
-        return Proposal(
-            rule=rule,
-            bounce_code=code,
-            tier=tier_of(rule, self._policies.codes[code].generality),
-            words=words,
-            place=place,
-        )
+    def _by_words(
+        self,
+        reply: Reply,
+        evidence: Evidence,
+        octets: bytes,
+        proposals: list[Proposal],
+        best: int,
+        first: int,
+        matcher: Matcher,
+    ) -> int:
+        """Add what one matcher's rules say, those not weaker than `best` for certain; gives the best rank there is now."""
+        is_temporary = reply.reply_class == 4
+        rules = self._rules
+        hits = matcher.hits(octets)
+        found = matcher.plain(octets, hits)
+        for index in sorted(found, key=matcher.ranks.__getitem__) if len(found) > 1 else found:
+            known = rules[first + index]
+            standing = known.temporary if is_temporary else known.permanent
+            rank = standing.rank
+            if not _is_open(known, reply, evidence):
+                continue
+            if index in matcher.unless and (rank > best or matcher.excepted(index, octets)):
+                continue
+            start, end = found[index]
+            proposals.append((rank, standing.generality, start - end, start, standing.rule_id, standing, end))
+            best = min(best, rank)
+        for question in matcher.promised(hits, best):
+            rank, _, index, _, _ = question
+            if rank > best:
+                break
+            known = rules[first + index]
+            if index in found or not _is_open(known, reply, evidence):
+                continue
+            span = matcher.answer(octets, question)
+            if span is None:
+                continue
+            found[index] = start, end = span
+            if matcher.excepted(index, octets):
+                continue
+            standing = known.temporary if is_temporary else known.permanent
+            best = min(best, standing.rank)
+            proposals.append((standing.rank, standing.generality, start - end, start, standing.rule_id, standing, end))
+        return best
 
-    def _is_silent(self, verdict: Verdict) -> bool:
-        """Whether a layer states no cause, so that the next one outwards may: 900, or a code that servers use for anything."""
-        rule = self._policies.rules_by_id[verdict.rule_id]
-        if verdict.bounce_code == _UNKNOWN or rule.strength is Strength.REPLY:
-            return rule.strength is not Strength.TOKEN
-        general = self._policies.codes[verdict.bounce_code].generality > 0
-        return rule.strength is Strength.ENHANCED and (rule.weak or general)
+    def _by_codes(self, reply: Reply, evidence: Evidence, octets: bytes) -> list[Proposal]:
+        """What the rules for codes say, and those that hold on their conditions alone."""
+        coded: list[tuple[int, int]] = []
+        status, code = reply.enhanced_status, reply.reply_code
+        if status is not None:
+            coded += [(index, -len(status)) for index in self._statuses.get(status, ())]
+        if code is not None:
+            coded += [(index, _CODE_SIZE) for index in self._replies.get(code, ())]
+        for road, indexes in self._wordless.items():
+            if road is evidence.road:
+                coded += [(index, 0) for index in indexes]
+        proposals: list[Proposal] = []
+        for index, size in coded:
+            known = self._rules[index]
+            if not _is_open(known, reply, evidence) or self._is_excepted(index, octets):
+                continue
+            standing = known.temporary if reply.reply_class == 4 else known.permanent
+            proposals.append((standing.rank, standing.generality, size, 0, standing.rule_id, standing, 0))
+        return proposals
 
-    def _own_answer(self, evidence: Evidence, fallback: Verdict | None) -> Verdict | None:
-        """Our own `[938] resting until …`, with no remote words behind it that say more."""
-        if fallback is not None and fallback.bounce_code != _UNKNOWN:
-            return None
-        for reply in reversed(evidence.replies):
-            own = _OWN_ANSWER.match(reply.text)
-            if own and FIRST_CODE <= int(own.group(1)) <= LAST_CODE:
-                return Verdict(
-                    bounce_code=int(own.group(1)), rule_id=OWN_ANSWER, confidence=0.9, words=own.group().strip()
-                )
+    def _is_excepted(self, index: int, octets: bytes) -> bool:
+        first, matcher = next(pair for pair in reversed(self._matchers) if pair[0] <= index)
+        return matcher.excepted(index - first, octets)
+
+
+def _is_open(known: _Known, reply: Reply, evidence: Evidence) -> bool:
+    """Whether the rule is in force, and its conditions hold."""
+    if not known.is_in_force:
+        return False
+    if known.conditions is None:
+        return evidence.road in REFUSALS
+    return holds(known.conditions, reply, evidence)
+
+
+def _remember(memory: dict[tuple[object, ...], _T], key: tuple[object, ...], value: _T, size: int) -> None:
+    """Keep a short text's result; a full memory begins anew, which costs less than keeping its order."""
+    if size <= _REMEMBERED_SIZE:
+        if len(memory) >= _REMEMBERED:
+            memory.clear()
+        memory[key] = value
+
+
+def _words(chosen: Proposal, reply: Reply, wording: Wording) -> str:
+    """The words that decided, as they stand in the text; where the rule reads codes, the code."""
+    _, _, size, place, _, _, end = chosen
+    if end:
+        return one_line(wording.cut(place, end), _WORDS_LIMIT)
+    named = {0: "", _CODE_SIZE: reply.reply_code}
+    return str(named.get(size, reply.enhanced_status))
+
+
+def _own_answer(evidence: Evidence, fallback: Verdict | None) -> Verdict | None:
+    """Our own `[938] resting until …`, with no remote words behind it that say more."""
+    if fallback is not None and fallback.bounce_code != _UNKNOWN:
         return None
-
-
-def _layers(evidence: Evidence) -> list[Reply]:
-    """From the innermost words outwards: what may speak, in this order."""
-    layers: list[Reply] = []
     for reply in reversed(evidence.replies):
-        layers.append(reply)
-        whole = " ".join(reply.text[:20_000].split())
+        own = _OWN_ANSWER.match(reply.text)
+        if own and FIRST_CODE <= int(own.group(1)) <= LAST_CODE:
+            return Verdict(bounce_code=int(own.group(1)), rule_id=OWN_ANSWER, confidence=0.9, words=own.group().strip())
+    return None
+
+
+def _layers(evidence: Evidence) -> Iterator[Reply]:
+    """From the innermost words outwards: what may speak, in this order."""
+    for reply in reversed(evidence.replies):
+        yield reply
+        whole = " ".join(reply.text[:_TEXT_LIMIT].split())
         if whole != reply.innermost:
-            layers.append(replace(reply, innermost=whole))
+            yield msgspec.structs.replace(reply, innermost=whole)
     if evidence.status and all(reply.enhanced_status != evidence.status for reply in evidence.replies):
-        layers.append(Reply(text="", innermost="", enhanced_status=_status(evidence.status)))
-    return layers or [Reply(text="", innermost="")]
+        yield Reply(text="", innermost="", enhanced_status=_status(evidence.status))
+    elif not evidence.replies:
+        yield Reply(text="", innermost="")
 
 
 def _status(field: str) -> str | None:
@@ -179,5 +317,4 @@ def _no_cause(evidence: Evidence) -> Verdict:
         rule_id=NO_CAUSE,
         confidence=0.2 if reply and reply.innermost else 0.1,
         words=one_line(reply.innermost, _WORDS_LIMIT) if reply else "",
-        runners_up=tuple[RunnerUp, ...](),
     )

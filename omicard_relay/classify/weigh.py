@@ -6,13 +6,13 @@ specific one wins.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from omicard_relay.mail import RunnerUp
 from omicard_relay.tables.codes import BounceCode
 from omicard_relay.tables.rules import Rule, Strength
 
-__all__ = ["Proposal", "runners_up", "tier_of", "winner"]
+__all__ = ["TIERS", "Proposal", "Standing", "standing_of", "tier_of", "winner"]
 
 #: Tiers, best first; how sure a proposal of that tier is when nothing speaks against it. 907, 928 and 900 are hardly
 #: causes: they stand below an enhanced status code that names one; 913 and 915 say what happened and stand above it.
@@ -27,22 +27,34 @@ TIERS = {
     "reply": 0.35,
 }
 _RANK = {name: rank for rank, name in enumerate(TIERS)}
+#: Ranks in one tier.
+_STEP = 4
+_SURENESS = tuple(TIERS.values())
+_UNKNOWN = 900
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
-    """One rule's reading: `words` as they stand in the text, `place` where they begin."""
+class Standing(NamedTuple):
+    """What a rule proposes before any text is read, and how strongly.
 
-    rule: Rule
+    `rank`: smaller is stronger; in a tier the site's own rules come first, for they were written against the shipped ones,
+    and a rule that names its host knows more than one that does not. `is_silent`: it states no
+    cause, so that the next text outwards may: 900, or a code that servers use for anything. `yields_to` are the codes that
+    win over its own; `runner_up` is what is told of it when it loses.
+    """
+
+    rank: int
+    generality: int
+    rule_id: str
     bounce_code: int
-    tier: str
-    words: str
-    place: int = 0
+    is_silent: bool
+    yields_to: frozenset[int]
+    runner_up: RunnerUp
 
-    @property
-    def rank(self) -> tuple[int, int]:
-        """Smaller is stronger; a rule that names its host knows more than one that does not."""
-        return _RANK[self.tier], 0 if self.rule.host else 1
+
+#: One rule's reading of one text; the order of the parts is the order of judgement: rank, generality, minus the octets of
+#: its words (longer words say more), where they begin, the rule's id, its standing, where they end.
+#: A plain tuple: several are made for each text, and most are only compared.
+Proposal = tuple[int, int, int, int, str, Standing, int]
 
 
 def tier_of(rule: Rule, generality: int) -> str:
@@ -58,31 +70,54 @@ def tier_of(rule: Rule, generality: int) -> str:
     return ("text", "general-text", "bare-text", "bare-text", "bare-text")[generality]
 
 
-def winner(proposals: list[Proposal], codes: Mapping[int, BounceCode]) -> tuple[Proposal, float]:
-    """The proposal that wins, and its confidence. `proposals` must not be empty."""
-    best = min(proposal.rank for proposal in proposals)
-    peers = [proposal for proposal in proposals if proposal.rank == best]
-    stated = {proposal.bounce_code for proposal in peers}
-    left = [p for p in peers if not stated.intersection(codes[p.bounce_code].yields_to)] or peers
-    chosen = min(left, key=lambda p: (codes[p.bounce_code].generality, -len(p.words), p.place, p.rule.id))
-    confidence = TIERS[chosen.tier]
-    general = codes[chosen.bounce_code].generality
-    if any(p.bounce_code != chosen.bounce_code and codes[p.bounce_code].generality == general for p in left):
-        # Two causes of the same strength: the longer words decided, which is hardly better than chance.
-        confidence *= 0.7
-    if any(p.bounce_code == chosen.bounce_code and p.tier != chosen.tier for p in proposals):
-        # Text and code say the same.
-        confidence += (1 - confidence) / 2
-    return chosen, round(confidence, 3)
+def standing_of(rule: Rule, bounce_code: int, codes: Mapping[int, BounceCode], *, is_own: bool = False) -> Standing:
+    """The standing of a rule when it proposes this code; `is_own`: of the site's layers, not shipped."""
+    generality = codes[bounce_code].generality
+    if bounce_code == _UNKNOWN or rule.strength is Strength.REPLY:
+        is_silent = rule.strength is not Strength.TOKEN
+    else:
+        is_silent = rule.strength is Strength.ENHANCED and (rule.weak or generality > 0)
+    tier = tier_of(rule, generality)
+    return Standing(
+        rank=_STEP * _RANK[tier] + (0 if is_own else 2) + (0 if rule.host else 1),
+        generality=generality,
+        rule_id=rule.id,
+        bounce_code=bounce_code,
+        is_silent=is_silent,
+        yields_to=frozenset(codes[bounce_code].yields_to),
+        runner_up=RunnerUp(bounce_code=bounce_code, rule_id=rule.id, confidence=TIERS[tier]),
+    )
 
 
-def runners_up(proposals: list[Proposal], chosen: Proposal, codes: Mapping[int, BounceCode]) -> tuple[RunnerUp, ...]:
-    """The best other reading of each other code, best first."""
-    others: dict[int, RunnerUp] = {}
-    for proposal in sorted(
-        proposals, key=lambda p: (p.rank, codes[p.bounce_code].generality, -len(p.words), p.rule.id)
-    ):
-        code = proposal.bounce_code
-        if code != chosen.bounce_code and code not in others:
-            others[code] = RunnerUp(bounce_code=code, rule_id=proposal.rule.id, confidence=TIERS[proposal.tier])
-    return tuple(others.values())
+def winner(proposals: list[Proposal]) -> tuple[Proposal, float, tuple[RunnerUp, ...]]:
+    """The proposal that wins, its confidence, and the best other reading of each other code, best first.
+
+    `proposals` must be sorted, and not empty.
+    """
+    chosen = proposals[0]
+    rank = chosen[0]
+    if len(proposals) == 1:
+        return chosen, _SURENESS[rank // _STEP], ()
+    # By code, the best proposal of each; those of the winner's rank first.
+    best: dict[int, Proposal] = {}
+    for proposal in proposals:
+        best.setdefault(proposal[5].bounce_code, proposal)
+    if len(best) == 1:
+        code, confidence = chosen[5].bounce_code, _SURENESS[rank // _STEP]
+    else:
+        peers = [proposal for proposal in best.values() if proposal[0] == rank]
+        if len(peers) > 1:
+            stated = {proposal[5].bounce_code for proposal in peers}
+            peers = [proposal for proposal in peers if stated.isdisjoint(proposal[5].yields_to)] or peers
+            chosen = peers[0]
+        code, confidence = chosen[5].bounce_code, _SURENESS[rank // _STEP]
+        if len(peers) > 1 and peers[1][1] == chosen[1]:
+            # Two causes of the same strength: the longer words decided, which is hardly better than chance.
+            confidence *= 0.7
+    for proposal in proposals:
+        if proposal[5].bounce_code == code and proposal[0] // _STEP != rank // _STEP:
+            # Text and code say the same.
+            confidence += (1 - confidence) / 2
+            break
+    others = tuple([proposal[5].runner_up for other, proposal in best.items() if other != code])
+    return chosen, round(confidence, 3), others

@@ -18,7 +18,9 @@ def printable(text: str) -> str:
 
 def one_line(text: str, limit: int = 0) -> str:
     """The text on one line, white space folded, safe to print; cut to `limit` characters with an ellipsis (0: whole)."""
-    line = printable(" ".join(text.split()))
+    # Most texts are as they should be, and asking is cheaper than making them anew.
+    is_plain = text.isprintable() and "  " not in text and text[:1] != " " and text[-1:] != " "
+    line = text if is_plain else printable(" ".join(text.split()))
     return line if not limit or len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -1,8 +1,9 @@
 """`Evidence`: one statement about one recipient, by whatever road it came; the only thing that is ever classified."""
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 from omicard_relay.mail.reply import Reply, Stage
 
@@ -39,8 +40,7 @@ class Trust(StrEnum):
     CLAIMED = "claimed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One statement about one recipient.
 
     `replies` go from the outermost to the innermost: the last one is the remote server's own and decides. `recipient` is
@@ -65,7 +65,7 @@ class Evidence:
     new_address: str | None = None
     time: datetime | None = None
     trust: Trust = Trust.CLAIMED
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def reply(self) -> Reply | None:

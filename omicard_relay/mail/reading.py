@@ -11,7 +11,7 @@ import re
 from datetime import datetime
 
 from omicard_relay.mail.reply import Reply, Stage
-from omicard_relay.mail.wrappers import Peeled, peel
+from omicard_relay.mail.wrappers import may_be_wrapped, peel
 
 __all__ = ["read_reply"]
 
@@ -32,6 +32,7 @@ _QUOTED_CODE = re.compile(r"(?:[:;'\"\[(<]|\berror)\s?((?:4[2-5]|5[0-7])\d)[ -]+
 # `550 550 5.1.1 …`: a relay puts its own copy of the code in front.
 _TWICE = re.compile(r"^([245]\d\d)[ -]\1(?=[ -])")
 _AFTER_GREETING = re.compile(r"(?<=\s)(?:4[2-5]|5[0-7])\d[ -](?=\S)")
+_DIGITS = re.compile(r"[245]\d\d")
 _ESCAPED_BREAK = re.compile(r"(?:\\r)?\\n")
 _NUL = str.maketrans({"\x00": " "})
 
@@ -40,26 +41,33 @@ def read_reply(
     text: str, *, stage: Stage | None = None, host: str | None = None, time: datetime | None = None
 ) -> Reply:
     """The reply that a text reports; never raises, whatever the text. `stage` and `host`, when given, win."""
-    limited = text[:TEXT_LIMIT].translate(_NUL)
+    line = _one_line(text)
+    if not may_be_wrapped(line):
+        # Most replies are bare: nothing to peel, and asking is far cheaper than trying.
+        reply_code, enhanced_status, inner = _codes(line, None)
+        if stage is None:
+            stage = Stage.UNKNOWN
+        return Reply(text, inner, reply_code, enhanced_status, stage, host, None, time)
+    peeled = peel(line)
+    reply_code, enhanced_status, inner = _codes(peeled.text, peeled.reply_code)
+    if stage is None or stage is Stage.UNKNOWN:
+        stage = peeled.stage
+    return Reply(text, inner, reply_code, enhanced_status, stage, host or peeled.host, peeled.ip, time)
+
+
+def _one_line(text: str) -> str:
+    """The start of the text with white space folded, line breaks written as `\\n` among it."""
+    limited = text[:TEXT_LIMIT]
     if "\\n" in limited:
         limited = _ESCAPED_BREAK.sub(" ", limited)
-    peeled = peel(" ".join(limited.split()))
-    reply_code, enhanced_status, inner = _codes(peeled)
-    return Reply(
-        text=text,
-        innermost=inner,
-        reply_code=reply_code,
-        enhanced_status=enhanced_status,
-        stage=stage if stage not in (None, Stage.UNKNOWN) else peeled.stage,
-        host=host or peeled.host,
-        ip=peeled.ip,
-        time=time,
-    )
+    if limited.isprintable() and "  " not in limited and limited[:1] != " " and limited[-1:] != " ":
+        return limited
+    return " ".join(limited.translate(_NUL).split())
 
 
-def _codes(peeled: Peeled) -> tuple[int | None, str | None, str]:
+def _codes(line: str, outer_code: str | None) -> tuple[int | None, str | None, str]:
     """Reply code, enhanced status code of the same class, and the text with the repeats of a multi-line reply taken out."""
-    inner = _TWICE.sub(r"\1", peeled.text)
+    inner = _TWICE.sub(r"\1", line) if line[:3] == line[4:7] else line
     code: str | None = None
     status: str | None = None
     start = _AT_START.match(inner)
@@ -75,16 +83,17 @@ def _codes(peeled: Peeled) -> tuple[int | None, str | None, str]:
     else:
         alone = _STATUS_AT_START.match(inner)
         status = alone.group(1) if alone else None
-        pair = _PAIR.search(inner)
-        if pair and pair.group(1)[0] == pair.group(2)[0]:
-            code, status = pair.group(1), pair.group(2)
-        else:
-            quoted = _QUOTED_CODE.search(inner)
-            code = quoted.group(1) if quoted and (not status or status[0] == quoted.group(1)[0]) else None
-    if status is None:
+        if _DIGITS.search(inner):
+            pair = _PAIR.search(inner)
+            if pair and pair.group(1)[0] == pair.group(2)[0]:
+                code, status = pair.group(1), pair.group(2)
+            else:
+                quoted = _QUOTED_CODE.search(inner)
+                code = quoted.group(1) if quoted and (not status or status[0] == quoted.group(1)[0]) else None
+    if status is None and "(#" in inner:
         ending = _QMAIL_STATUS.search(inner)
         status = ending.group(1) if ending else None
-    code = code or peeled.reply_code
+    code = code or outer_code
     if code and status and status[0] != code[0]:
         status = None
     return int(code) if code else None, status, inner

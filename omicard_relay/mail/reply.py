@@ -3,9 +3,10 @@
 Reading a text into a Reply is in mail/reading.py; judging it is in classify/.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 __all__ = ["Reply", "Stage"]
 
@@ -27,8 +28,7 @@ class Stage(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """One server's words.
 
     `text` is all that was reported, unchanged; `innermost` is the remote server's own part of it, wrapper peeled off and

@@ -4,6 +4,7 @@ RFC 5321 §3. Used by mail/wrappers.py; the first entry that stands in the words
 """
 
 import re
+from functools import lru_cache
 
 from omicard_relay.mail.reply import Stage
 
@@ -28,6 +29,7 @@ _STAGE_WORDS: tuple[tuple[re.Pattern[str], Stage], ...] = tuple(
 )
 
 
+@lru_cache(maxsize=512)
 def stage_of(words: str) -> Stage:
     """The stage that the words name; UNKNOWN when they name none."""
     return next((stage for pattern, stage in _STAGE_WORDS if pattern.search(words)), Stage.UNKNOWN)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 __all__ = ["Action", "Decision", "RunnerUp", "Verdict"]
 
 
@@ -14,8 +16,7 @@ class Action(StrEnum):
     ALERT = "alert"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerUp:
+class RunnerUp(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A reading that lost, and the rule that proposed it."""
 
     bounce_code: int
@@ -23,8 +24,7 @@ class RunnerUp:
     confidence: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The cause of one refusal: a bounce code from 900 to 939, the rule that named it and the words that decided.
 
     `confidence` is between 0 and 1. `runners_up` is ordered, best first.

@@ -8,19 +8,22 @@ Not here: codes (mail/reading.py). Known limit: a text on one line cannot show w
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from omicard_relay.mail.reply import Stage
 from omicard_relay.mail.stagewords import stage_of
 
-__all__ = ["MAX_LAYERS", "Peeled", "peel"]
+__all__ = ["MAX_LAYERS", "Peeled", "may_be_wrapped", "peel"]
 
+#: What stands at an end of a text that one of the layers opens or closes: `[internal]`, `#550 …`, `(in reply to …)`.
+_OPENERS, _CLOSING = frozenset("[#("), frozenset(")]#")
 #: Real reports nest three or four deep; more is somebody playing.
 MAX_LAYERS = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peeled:
+class Peeled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The innermost text and what the layers around it told; `reply_code` where it stood outside the quoted words."""
 
     text: str
@@ -28,6 +31,49 @@ class Peeled:
     host: str | None = None
     ip: str | None = None
     reply_code: str | None = None
+
+
+#: Of each layer below but those that the ends of a text betray, words that it cannot do without; in lower case.
+_HINTS = (
+    ";",
+    "[internal]",
+    "delivery temporarily suspended: ",
+    "iving",
+    "not going to try",
+    "<<< ",
+    " said",
+    " says",
+    "talk to me",
+    "respond",
+    " error from remote ",
+    " - ",
+    "transfail",
+    "last error",
+    "host_said",
+    "remote server",
+    " was:",
+    "replied",
+    "following ",
+    "(reason:",
+    "(state ",
+    "error_code",
+    "reported error",
+    "led=",
+    "connect to ",
+    "lost connection with ",
+    "conversation with ",
+)
+
+
+def may_be_wrapped(line: str) -> bool:
+    """Whether some layer could be taken off; False is certain, True is a perhaps. `line` is on one line already."""
+    if line[:1] in _OPENERS or line[-1:] in _CLOSING:
+        return True
+    lower = line.lower()
+    for hint in _HINTS:  # noqa: SIM110  twice as fast as any() with a generator
+        if hint in lower:
+            return True
+    return False
 
 
 def peel(line: str) -> Peeled:
@@ -39,7 +85,7 @@ def peel(line: str) -> Peeled:
             found = layer(peeled)
             if found is not None and found.text:
                 peeled = found
-        if peeled.text == before:
+        if peeled.text == before or not may_be_wrapped(peeled.text):
             break
     return peeled
 
@@ -67,16 +113,22 @@ _SUSPENDED = re.compile(r"delivery temporarily suspended: ", re.IGNORECASE)
 
 
 def _prefixes(peeled: Peeled) -> Peeled | None:
-    for pattern in (_TYPE, _OWN_ANSWER, _SUSPENDED):
-        found = pattern.match(peeled.text)
-        if found:
-            return _inner(peeled, peeled.text[found.end() :])
-    found = _INTERNAL.match(peeled.text)
-    return _inner(peeled, peeled.text[found.end() :]) if found else None
+    text = peeled.text
+    start = text[:80]
+    found = None
+    if ";" in start:
+        found = _TYPE.match(text)
+    if found is None and start[:1] == "[":
+        found = _OWN_ANSWER.match(text)
+    if found is None and start[:1] in "dD":
+        found = _SUSPENDED.match(text)
+    if found is None and "[" in start:
+        found = _INTERNAL.match(text)
+    return _inner(peeled, text[found.end() :]) if found else None
 
 
 _REPLY_TO = re.compile(
-    r"\s*[(\[](?:in reply to |in response to |error following |step: )?"
+    r"[(\[](?:in reply to |in response to |error following |step: )?"
     r"(end of data|[A-Z]{4,8}(?:[ _](?:FROM|TO|SEND|HELO))?)(?: command)?[)\]]\s*$",
     re.IGNORECASE,
 )
@@ -87,11 +139,14 @@ _REPLY_TO_START = re.compile(
 
 def _reply_to(peeled: Peeled) -> Peeled | None:
     """Postfix: `… (in reply to RCPT TO command)`; others: `[RCPT_TO]`."""
-    tail = peeled.text[-60:]
-    found = _REPLY_TO.search(tail) if tail.endswith((")", "]")) else None
+    text = peeled.text
+    if not text.endswith((")", "]")):
+        return None
+    start = max(text.rfind("(", -60), text.rfind("[", -60))
+    found = _REPLY_TO.match(text, start) if start >= 0 else None
     if not found or not _REPLY_TO_START.search(found.group()):
         return None
-    return _inner(peeled, peeled.text[: len(peeled.text) - len(tail) + found.start()], stage_of(found.group(1)))
+    return _inner(peeled, text[:start], stage_of(found.group(1)))
 
 
 _HOST = r"([^\s\[\]:,;()<>]{1,255})"

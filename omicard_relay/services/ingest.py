@@ -8,8 +8,9 @@ Trust (invariant 3): only a signed reverse-path that verifies, and is young enou
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from omicard_relay.bounce import read_mail
 from omicard_relay.mail import Decision, Evidence, MailKind, Trust, Verdict, address_key, one_line, printable

@@ -21,10 +21,15 @@ __all__ = ["Policies", "load_policies"]
 
 @dataclass(frozen=True, kw_only=True)
 class Policies:
-    """`codes` by number, 900 to 939; `rules` in file order, which never decides anything."""
+    """`codes` by number, 900 to 939; `rules` in force, in file order, which never decides anything.
+
+    `shipped` are the shipped rules as they were before a layer replaced any: most of `rules`, and known for good, so that
+    what is compiled of them can be kept. Other rules outrank the shipped ones of their strength.
+    """
 
     codes: Mapping[int, BounceCode]
     rules: tuple[Rule, ...]
+    shipped: tuple[Rule, ...] = ()
 
     @cached_property
     def rules_by_id(self) -> Mapping[str, Rule]:
@@ -36,7 +41,8 @@ def load_policies(site_dir: Path | None = None) -> Policies:
     """The shipped tables, a site's folder over them. Raises TableError: file, line where known, rule, key, found, allowed."""
     folder = shipped("policies")
     codes = read_codes(folder / "codes.toml")
-    rules = {rule.id: rule for rule in read_rules(folder / "rules")}
+    base = read_rules(folder / "rules")
+    rules = {rule.id: rule for rule in base}
     if site_dir is not None:
         if not site_dir.is_dir():
             raise TableError(f"{site_dir}: is no folder; `policies_dir` must name a folder with codes.toml or rules/.")
@@ -47,4 +53,4 @@ def load_policies(site_dir: Path | None = None) -> Policies:
         for pack in packs:
             rules |= {rule.id: rule for rule in read_rules(pack / "rules")}
         rules |= {rule.id: rule for rule in read_rules(site_dir / "rules")}
-    return Policies(codes=codes, rules=tuple(rules.values()))
+    return Policies(codes=codes, rules=tuple(rules.values()), shipped=base)

@@ -7,8 +7,9 @@ Known limits: RECIPIENT_LIMIT recipients; a report that names none gives one Evi
 """
 
 import re
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from omicard_relay.bounce.fields import RECIPIENT_LIMIT, Group, field_groups, plain_address, split_recipients, typed
 from omicard_relay.bounce.headers import parse_date
