@@ -16,7 +16,7 @@ Clauses = tuple[frozenset[str], ...]
 _MAX_BRANCHES = 64
 #: A literal of one octet says next to nothing.
 _SHORTEST = 2
-_MOST_CLAUSES = 3
+_MOST_CLAUSES = 4
 #: Ways through a branch that are told apart for its first clause.
 _MOST_WAYS = 48
 
@@ -33,18 +33,29 @@ def branches_of(pattern: str) -> tuple[Clauses, ...]:
 def clauses_of(branch: Node) -> Clauses:
     """The clauses worth asking, the most telling one first: few, and none of two octets beside a longer one."""
     clauses = _clauses(branch)
-    ways = [_longest(way) for way in _ways(branch)]
-    if len(ways) > 1 and min(map(len, ways)) >= _SHORTEST:
-        clauses.append(frozenset(ways))
-        clauses = sorted(set(clauses), key=lambda clause: (_worth(clause), sorted(clause)), reverse=True)
+    for run in _runs(branch):
+        literals = frozenset(_longest(way) for way in _ways(run))
+        if len(literals) > 1 and min(map(len, literals)) >= _SHORTEST:
+            clauses.append(literals)
+    clauses = sorted(set(clauses), key=lambda clause: (_worth(clause), sorted(clause)), reverse=True)
     longer = [clause for clause in clauses if min(map(len, clause)) > _SHORTEST]
     return tuple((longer or clauses)[:_MOST_CLAUSES])
 
 
-def _ways(branch: Node) -> list[list[Node]]:
-    """The branch with its first choices told apart, so that what stands before and behind one is one literal."""
+def _runs(branch: Node) -> list[list[Node]]:
+    """The parts of a branch between its gaps and whatever else is unknown."""
+    runs: list[list[Node]] = [[]]
+    for part in _unnested(branch) if branch.kind == "sequence" else [branch]:
+        if part.kind in ("literal", "bound", "choice"):
+            runs[-1].append(part)
+        else:
+            runs.append([])
+    return [run for run in runs if run]
+
+
+def _ways(parts: list[Node]) -> list[list[Node]]:
+    """A run with its first choices told apart, so that what stands before and behind one is one literal."""
     ways: list[list[Node]] = [[]]
-    parts = _unnested(branch) if branch.kind == "sequence" else [branch]
     for number, part in enumerate(parts):
         options = [_flat(option) for option in part.parts] if part.kind == "choice" else [(part,)]
         if len(ways) * len(options) > _MOST_WAYS:

@@ -41,7 +41,7 @@ _MAYBE_IP = re.compile(r"\d\.\d|:[0-9A-Fa-f]{0,4}:")
 _LINK = re.compile(r"\bhttps?://[!-~]{1,1000}", re.IGNORECASE)
 _IP = re.compile(
     r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.]*\d)(?:/\d{1,2})?"
-    r"|(?<![0-9a-f:])[0-9a-f]{1,4}(?::{1,2}[0-9a-f]{1,4}){2,7}(?![0-9a-f:])",
+    r"|(?<![\w:])::[01](?![\w:])|(?<![0-9a-f:])[0-9a-f]{1,4}(?::{1,2}[0-9a-f]{1,4}){2,7}(?![0-9a-f:])",
     re.IGNORECASE,
 )
 _STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.]*\d)")
@@ -54,6 +54,8 @@ _WORD = re.compile(
 )
 # `TSS04`, `S3150`, `RP-001`, `BL000010`, `IB603a`; but eight hexadecimal digits are an id.
 _MARK = re.compile(r"(?![0-9A-F]{8,9}$)(?=.{2,9}$)[A-Z]{1,4}-?\d{1,6}[a-z]?|[A-Z]{1,3}\d{1,3}[A-Z]{1,4}")
+# As the wording shows an id that the judge takes no notice of.
+_KNOWN_ID = re.compile(r"(?<![A-Za-z0-9])id0(?![A-Za-z0-9])")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+){0,3}")
 #: After these, a short number names a cause.
 _NUMBERED = re.compile(
@@ -98,6 +100,8 @@ def joined(tokens: tuple[str, ...]) -> str:
 def _masked_word(found: re.Match[str]) -> str:
     """A word with a digit in it."""
     word = found.group()
+    if _KNOWN_ID.search(word):
+        return "<id>"
     if _STATUS.fullmatch(word) or _MARK.fullmatch(word):
         return word
     if word.isdigit() and len(word) <= _NUMBERED_DIGITS:
