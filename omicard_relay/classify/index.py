@@ -7,6 +7,7 @@ examples, so that everyday words such as "mail" open next to nothing.
 
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.metadata import version
 
 import hyperscan
 import msgspec
@@ -17,8 +18,22 @@ from omicard_relay.classify.phrases import Part, Phrase, plain_phrase, write_out
 from omicard_relay.classify.wording import wording_of
 from omicard_relay.tables.rules import GAP, Rule, Strength
 
-__all__ = ["Literal", "MatchTables", "Unless", "build_tables", "expressions_of", "know_tables", "tables_of"]
+__all__ = [
+    "FORM",
+    "Literal",
+    "MatchTables",
+    "Needs",
+    "Unless",
+    "build_tables",
+    "expressions_of",
+    "is_known",
+    "is_usable",
+    "know_tables",
+    "tables_of",
+]
 
+#: Changes with the meaning of the tables, and with the library that compiled them.
+FORM = f"1 hyperscan {version('hyperscan')}"
 #: Characters that `…` in a phrase stands for at most.
 _GAP_CHARACTERS = 60
 #: Words of a clause that are worth looking for one by one before google-re2 is asked.
@@ -114,6 +129,20 @@ def tables_of(rules: tuple[Rule, ...]) -> MatchTables:
         tables = build_tables(rules)
         know_tables(rules, tables)
     return tables
+
+
+def is_known(rules: tuple[Rule, ...]) -> bool:
+    """Whether `tables_of` has these ready."""
+    return rules in _known
+
+
+def is_usable(tables: MatchTables) -> bool:
+    """Whether tables that were kept can be used here: another processor or library may not take their database."""
+    try:
+        hyperscan.loadb(tables.database, hyperscan.HS_MODE_BLOCK)
+    except hyperscan.error:
+        return False
+    return True
 
 
 def know_tables(rules: tuple[Rule, ...], tables: MatchTables) -> None:

@@ -32,7 +32,7 @@ _OWN_ANSWER = re.compile(r"\s*\[(9[0-3]\d)\]")
 _UNKNOWN = 900
 _WORDS_LIMIT = 200
 #: Replies that are remembered, and how long one may be: together below some 10 MB.
-_REMEMBERED, _REMEMBERED_SIZE = 8192, 1000
+_REMEMBERED, _REMEMBERED_SIZE = 16_384, 1000
 _T = TypeVar("_T")
 #: Below every rank.
 _WEAKEST = 1_000
@@ -61,7 +61,7 @@ class Judge:
     def __init__(self, policies: Policies) -> None:
         self.policies = policies
         #: Mail logs say the same few thousand things; with addresses and ids masked, most have been said before.
-        self._told: dict[tuple[object, ...], Verdict] = {}
+        self._told: dict[tuple[object, ...], tuple[Verdict, int | None]] = {}
         self._read_before: dict[tuple[object, ...], tuple[Verdict, bool] | None] = {}
         self._rules: list[_Known] = []
         self._statuses: dict[str, list[int]] = {}
@@ -128,14 +128,20 @@ class Judge:
         self, text: str, stage: Stage | None = None, host: str | None = None, recipient: str | None = None
     ) -> Verdict:
         """The cause that a pasted text states; 900 when it states none."""
-        key = (masked(text[:_TEXT_LIMIT]), stage, host, domain_of(recipient) if recipient else None)
-        verdict = self._told.get(key)
-        if verdict is None:
+        return self.judge_said(text, stage, host, recipient)[0]
+
+    def judge_said(
+        self, text: str, stage: Stage | None = None, host: str | None = None, recipient: str | None = None
+    ) -> tuple[Verdict, int | None]:
+        """The same, with the reply's class (2, 4, 5 or None), which informs the action."""
+        key = (masked(text[:_TEXT_LIMIT]), stage and stage._value_, host, domain_of(recipient) if recipient else None)
+        said = self._told.get(key)
+        if said is None:
             reply = read_reply(text, stage=stage, host=host)
             evidence = Evidence(road=Road.MANUAL, recipient=recipient or "", replies=(reply,))
-            verdict = self.judge(evidence) or _no_cause(evidence)
-            _remember(self._told, key, verdict, len(text))
-        return verdict
+            said = self.judge(evidence) or _no_cause(evidence), reply.reply_class
+            _remember(self._told, key, said, len(text))
+        return said
 
     def _read(self, reply: Reply, evidence: Evidence, depth: int) -> tuple[Verdict, bool] | None:
         """What one layer says alone, and whether that is no cause; the same words are read once."""

@@ -3,20 +3,23 @@
 A bad line of JSON gives an error on standard error that names the line; the rest goes on, and the exit code is 1.
 """
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import click
+import msgspec
 
 from omicard_relay.classify import Judge
-from omicard_relay.cli.context import print_jsonl, print_table, settings_of
+from omicard_relay.cli.context import json_line, print_table, settings_of
 from omicard_relay.cli.language import current_language, register, say
 from omicard_relay.cli.words import shown
-from omicard_relay.mail import Evidence, Road, Stage, Verdict, one_line, read_reply
-from omicard_relay.steering import decide
+from omicard_relay.mail import Stage, Verdict, one_line
+from omicard_relay.services.judging import judge_of
+from omicard_relay.steering import action_of
 from omicard_relay.tables import Policies
 from omicard_relay.tables.active import load_active
 
@@ -47,6 +50,10 @@ register(
 )
 
 
+#: Octets of standard input that are read at once.
+_CHUNK = 1 << 18
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Question:
     text: str
@@ -70,9 +77,9 @@ def command(ctx: click.Context, texts: tuple[str, ...], jsonl: bool) -> None:
     Without TEXT the replies are read from standard input, one a line.
     """
     policies = load_active(settings_of(ctx))
-    judge = Judge(policies)
+    judge = judge_of(policies)
     if jsonl:
-        if not _answer_lines(texts or sys.stdin.buffer, judge, policies, parse=not texts):
+        if not _answer_lines(texts, judge, policies):
             ctx.exit(1)
         return
     lines = texts or [line.decode("utf-8", "replace") for line in sys.stdin.buffer if line.strip()]
@@ -82,29 +89,95 @@ def command(ctx: click.Context, texts: tuple[str, ...], jsonl: bool) -> None:
     _print_for_people(lines, judge, policies)
 
 
-def _answer_lines(lines: Iterable[str | bytes], judge: Judge, policies: Policies, *, parse: bool) -> bool:
-    """One answer a line, in order; False when some line was bad."""
-    good = True
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+def _answer_lines(texts: Iterable[str], judge: Judge, policies: Policies) -> bool:
+    """One answer a line for texts given as arguments, or for the objects of standard input; False when a line was bad."""
+    answers = _Answers(judge, policies)
+    for number, text in enumerate(texts, start=1):
+        answers.add(_Question(text=text, identifier=number))
+    if not texts:
+        number = 0
+        for lines in _input_lines():
+            for line in lines:
+                number += 1
+                if line.strip():
+                    answers.take(line, number)
+            # What came at once is answered at once: a program may wait for it before it asks again.
+            answers.flush()
+    answers.flush()
+    return answers.are_good
+
+
+def _input_lines() -> Iterator[list[bytes]]:
+    """Standard input as it comes: each time the lines that are whole."""
+    begun: list[bytes] = []
+    stream = cast(io.BufferedReader, sys.stdin.buffer)
+    while chunk := stream.read1(_CHUNK):
+        first, *lines = chunk.split(b"\n")
+        begun.append(first)
+        if lines:
+            whole, begun = b"".join(begun), [lines.pop()]
+            yield [whole, *lines]
+    yield [b"".join(begun)]
+
+
+class _Answers:
+    """Answers on their way to standard output."""
+
+    def __init__(self, judge: Judge, policies: Policies) -> None:
+        self._judge, self._policies = judge, policies
+        self._lines: list[bytes] = []
+        #: By verdict and class of the reply, all of a line but the id.
+        self._ends: dict[tuple[Verdict, int | None], bytes] = {}
+        self.are_good = True
+
+    def take(self, line: bytes, number: int) -> None:
+        """Answer one line of input, or say on standard error what is wrong with it."""
         try:
-            question = _read(line) if parse else _Question(text=str(line), identifier=number)
+            question = _read(line)
         except _BadLineError as error:
+            self.flush()
             click.echo(say("classify-bad-line", number=number, fault=error), err=True)
-            good = False
-            continue
-        print_jsonl([_row(question, judge, policies)])
-    return good
+            self.are_good = False
+            return
+        self.add(question)
+
+    def add(self, question: _Question) -> None:
+        """Answer one question."""
+        said = self._judge.judge_said(question.text, question.stage, question.host, question.recipient)
+        end = self._ends.get(said)
+        if end is None:
+            verdict, reply_class = said
+            row = {
+                "code": str(verdict.bounce_code),
+                "name": self._policies.codes[verdict.bounce_code].name,
+                "action": str(action_of(verdict, reply_class, self._policies)[0]),
+                "confidence": verdict.confidence,
+                "rule": verdict.rule_id,
+            }
+            end = self._ends[said] = json_line(row)[1:]
+        identifier = question.identifier
+        named = b"%d" % identifier if type(identifier) is int else json_line(identifier)
+        self._lines.append(b'{"id": ' + named + b", " + end)
+
+    def flush(self) -> None:
+        """Write what there is."""
+        if self._lines:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(b"\n".join([*self._lines, b""]))
+            sys.stdout.buffer.flush()
+            self._lines.clear()
 
 
-def _read(line: str | bytes) -> _Question:
+def _read(line: bytes) -> _Question:
     """One JSON object as a question. Raises _BadLineError."""
-    text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
     try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _BadLineError(say("classify-no-json", why=one_line(str(error), 120))) from None
+        row = msgspec.json.decode(line)
+    except (ValueError, RecursionError):
+        # Slower, takes octets that are no UTF-8, and says better what is wrong.
+        try:
+            row = json.loads(line.decode("utf-8", "replace"))
+        except (ValueError, RecursionError) as error:
+            raise _BadLineError(say("classify-no-json", why=one_line(str(error), 120))) from None
     if not isinstance(row, dict):
         raise _BadLineError(say("classify-no-object"))
     if row.get("text") is None:
@@ -131,29 +204,11 @@ def _stage(word: str | None) -> Stage | None:
         raise _BadLineError(say("classify-bad-stage", stage=one_line(word, 40), allowed=allowed)) from None
 
 
-def _row(question: _Question, judge: Judge, policies: Policies) -> dict[str, Any]:
-    verdict, action = _judge(question, judge, policies)
-    return {
-        "id": question.identifier,
-        "code": str(verdict.bounce_code),
-        "name": policies.codes[verdict.bounce_code].name,
-        "action": action,
-        "confidence": verdict.confidence,
-        "rule": verdict.rule_id,
-    }
-
-
-def _judge(question: _Question, judge: Judge, policies: Policies) -> tuple[Verdict, str]:
-    reply = read_reply(question.text, stage=question.stage, host=question.host)
-    verdict = judge.judge(Evidence(road=Road.MANUAL, recipient=question.recipient or "", replies=(reply,)))
-    assert verdict is not None  # noqa: S101 - a pasted text has no dsn_action that could say "delivered"
-    return verdict, str(decide(verdict, reply=reply, policies=policies).action)
-
-
 def _print_for_people(lines: Iterable[str], judge: Judge, policies: Policies) -> None:
     def rows() -> Iterator[tuple[object, ...]]:
         for line in lines:
-            verdict, action = _judge(_Question(text=line), judge, policies)
+            verdict, reply_class = judge.judge_said(line)
+            action = action_of(verdict, reply_class, policies)[0]
             code = policies.codes[verdict.bounce_code]
             yield (
                 code.number,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from omicard_relay.store import Store
 
-__all__ = ["console", "open_configured_store", "print_jsonl", "print_table", "settings_of"]
+__all__ = ["console", "json_line", "open_configured_store", "print_jsonl", "print_table", "settings_of"]
 
 
 #: C1 controls, line separators, directions and lone surrogates; json escapes those below U+0020 by itself.
@@ -46,12 +46,17 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
 
 
+def json_line(value: object) -> bytes:
+    """A value as JSON on one line, non-ASCII kept; control characters and lone surrogates escaped."""
+    line = json.dumps(value, ensure_ascii=False, default=str)
+    # What json leaves as it is although a terminal, or a reader, could be misled by it; in JSON it stands in strings only.
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", line).encode()
+
+
 def print_jsonl(rows: Iterable[Mapping[str, Any]]) -> None:
     """One JSON object a line on standard output, non-ASCII kept; control characters and lone surrogates escaped."""
     for row in rows:
-        line = json.dumps(row, ensure_ascii=False, default=str)
-        # What json leaves as it is although a terminal, or a reader, could be misled by it; in JSON it stands in strings only.
-        click.echo(_UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", line))
+        click.echo(json_line(row).decode())
 
 
 def print_table(

@@ -87,12 +87,12 @@ def parse(ctx: click.Context, files: tuple[str, ...], jsonl: bool, zone: str | N
 def _judging(ctx: click.Context) -> tuple[_Judging, dict[int, BounceCode]]:
     """What judges a failure by the tables of this site, and the codes."""
     # Late: compiling the rules is dear, and `log --help` needs none of it.
-    from omicard_relay.classify import Judge
+    from omicard_relay.services.judging import judge_of
     from omicard_relay.steering import decide, expiry_verdict
     from omicard_relay.tables.active import load_active
 
     policies = load_active(settings_of(ctx))
-    judge = Judge(policies)
+    judge = judge_of(policies)
 
     def judged(attempt: Attempt, expired: bool) -> tuple[Verdict, Action] | None:
         evidence = Evidence(

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from omicard_relay.classify import Judge
 from omicard_relay.classify.check import check_rules, flips
 from omicard_relay.classify.compare import WinReason, why_it_wins
 from omicard_relay.classify.examples import ExampleResult, example_results
@@ -19,6 +18,7 @@ from omicard_relay.cli.language import register, say
 from omicard_relay.cli.rules_findings import code_name, finding_row, placed_findings, print_findings, working
 from omicard_relay.cli.words import shown
 from omicard_relay.mail import Evidence, Reply, Road, Stage, TableError, Verdict, one_line, printable, read_reply
+from omicard_relay.services.judging import judge_of
 from omicard_relay.services.rulefiles import read_layers
 from omicard_relay.steering import decide
 from omicard_relay.tables import Policies
@@ -140,7 +140,7 @@ def test_command(
         in_use = active_folder(settings)
         same = "draft" in sets and in_use == _site(settings)
         sets["active"] = sets["draft"] if same else read_layers(in_use).policies
-    judges = {name: Judge(policies) for name, policies in sets.items()}
+    judges = {name: judge_of(policies) for name, policies in sets.items()}
     for text in texts:
         reply = read_reply(text, stage=Stage(stage) if stage else None, host=host)
         evidence = Evidence(road=Road.MANUAL, recipient=recipient or "", replies=(reply,))
@@ -252,7 +252,7 @@ def _print_answer(name: str, answer: dict[str, Any], policies: Policies) -> None
 def _test_examples(policies: Policies, *, jsonl: bool) -> int:
     """Judge all examples; the exit status."""
     with working(say("check-working", rules=len(policies.rules))):
-        results = list(example_results(policies, Judge(policies)))
+        results = list(example_results(policies, judge_of(policies)))
     failed = [result for result in results if not result.passed]
     if jsonl:
         print_jsonl(_failed_row(result) for result in failed)

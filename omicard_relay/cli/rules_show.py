@@ -8,12 +8,12 @@ from typing import Any
 import click
 import msgspec
 
-from omicard_relay.classify import Judge
 from omicard_relay.classify.examples import ExampleResult, example_results
 from omicard_relay.cli.context import print_jsonl, print_table, settings_of
 from omicard_relay.cli.language import current_language, register, say
 from omicard_relay.cli.rules_findings import code_name, layer_name, origin, place_of
 from omicard_relay.mail import RelayError, one_line, printable
+from omicard_relay.services.judging import judge_of
 from omicard_relay.services.rulefiles import read_layers
 from omicard_relay.tables.active import active_folder, site_folder
 from omicard_relay.tables.codes import FIRST_CODE, LAST_CODE
@@ -128,7 +128,7 @@ def show_command(ctx: click.Context, rule_id: str, draft: bool, jsonl: bool) -> 
         near = difflib.get_close_matches(rule_id, [one.rule.id for one in linted.stack], 3)
         key = "rules-unknown-near" if near else "rules-unknown"
         raise RelayError(say(key, rule=one_line(rule_id, 80), near=", ".join(dict.fromkeys(near))))
-    results = list(example_results(linted.policies, Judge(linted.policies), {rule_id}))
+    results = list(example_results(linted.policies, judge_of(linted.policies), {rule_id}))
     if jsonl:
         print_jsonl([{**_row(tower, linted), "results": [_result_row(result) for result in results]}])
         return

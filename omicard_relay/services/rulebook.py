@@ -16,6 +16,7 @@ from pathlib import Path
 from omicard_relay import __version__
 from omicard_relay.classify import Judge
 from omicard_relay.mail import Decision, Evidence, RelayError, StoreError, Verdict
+from omicard_relay.services.judging import judge_of
 from omicard_relay.services.released import copy_here, is_here, shipped_digest, unpacked
 from omicard_relay.steering import decide
 from omicard_relay.store.bounces import count
@@ -70,7 +71,7 @@ class Rulebook:
     @classmethod
     def of(cls, policies: Policies, suppress: Mapping[int, SuppressRule], *, release: int | None = None) -> "Rulebook":
         """One that holds these tables and is never exchanged."""
-        return cls(RuleSet(policies=policies, judge=Judge(policies), suppress=suppress, release=release))
+        return cls(RuleSet(policies=policies, judge=judge_of(policies), suppress=suppress, release=release))
 
 
 def open_rulebook(settings: Settings, store: Store) -> Rulebook:
@@ -222,7 +223,7 @@ def load_release(release: Release) -> RuleSet:
 
 def _load(folder: Path | None, *, release: int | None, digest: str) -> RuleSet:
     policies, suppress = load_policies(folder), load_suppress(folder)
-    judge = Judge(policies)
+    judge = judge_of(policies)
     judge.judge_text("550 5.1.1 unknown")  # the first judgement compiles
     return RuleSet(policies=policies, judge=judge, suppress=suppress, release=release, digest=digest)
 

@@ -233,7 +233,7 @@ def _tried(items: Sequence[Suggestion], draft: Policies) -> list[Suggestion]:
 def _stopped(items: Sequence[Suggestion], draft: Policies) -> dict[str, str]:
     """Suggestion -> the rule that decides one of its examples instead of its own."""
     rules = [item.rule for item in items if item.rule]
-    judge = Judge(Policies(codes=draft.codes, rules=(*draft.rules, *rules)))
+    judge = Judge(replace(draft, rules=(*draft.rules, *rules)))
     stopped = {}
     for item in items:
         if (rule := item.rule) is None:

@@ -5,25 +5,30 @@ mailbox is a return whether the server said 452 or 552, unless a rule says other
 Not here: when to try again and from which address.
 """
 
-from omicard_relay.mail import Decision, Reply, Verdict
+from omicard_relay.mail import Action, Decision, Reply, Verdict
 from omicard_relay.tables.policies import Policies
 
-__all__ = ["decide"]
+__all__ = ["action_of", "decide"]
+
+_TEMPORARY = 4
+
+
+def action_of(verdict: Verdict, reply_class: int | None, policies: Policies) -> tuple[Action, str]:
+    """The action for a verdict on a reply of this class (4: temporary), and why. Raises KeyError as `decide` does."""
+    code = policies.codes[verdict.bounce_code]
+    rule = policies.rules_by_id.get(verdict.rule_id)
+    wanted = rule.temporary_action if rule is not None and reply_class == _TEMPORARY else None
+    wanted = wanted or (rule.action if rule is not None else None)
+    if wanted is not None:
+        return wanted, f"rule {verdict.rule_id} asks for {wanted}"
+    return code.action, f"{code.number} is answered with {code.action}"
 
 
 def decide(verdict: Verdict, *, reply: Reply | None, policies: Policies) -> Decision:
     """What to do about a verdict. Raises KeyError for a code that the tables do not have."""
     code = policies.codes[verdict.bounce_code]
-    rule = policies.rules_by_id.get(verdict.rule_id)
-    cause = f"{code.number} {code.name}: {code.en}"
-    temporary = reply is not None and reply.reply_class == 4
-    wanted = rule.temporary_action if rule is not None and temporary and rule.temporary_action else None
-    wanted = wanted or (rule.action if rule is not None else None)
-    if wanted is not None:
-        action, why = wanted, f"rule {verdict.rule_id} asks for {wanted}"
-    else:
-        action, why = code.action, f"{code.number} is answered with {code.action}"
-    reasons = [why, cause]
+    action, why = action_of(verdict, reply.reply_class if reply is not None else None, policies)
+    reasons = [why, f"{code.number} {code.name}: {code.en}"]
     if reply is not None and reply.reply_code is not None:
         reasons.append(f"the server said {reply.reply_code} at stage {reply.stage}")
     return Decision(action=action, reasons=tuple(reasons))

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from omicard_relay.mail import TableError
+from omicard_relay.tables.cache import cached, digest_of
 from omicard_relay.tables.codes import BounceCode, read_codes
 from omicard_relay.tables.rules import Rule, read_rules
 from omicard_relay.tables.toml import shipped
@@ -41,7 +42,7 @@ def load_policies(site_dir: Path | None = None) -> Policies:
     """The shipped tables, a site's folder over them. Raises TableError: file, line where known, rule, key, found, allowed."""
     folder = shipped("policies")
     codes = read_codes(folder / "codes.toml")
-    base = read_rules(folder / "rules")
+    base = _shipped_rules(folder / "rules")
     rules = {rule.id: rule for rule in base}
     if site_dir is not None:
         if not site_dir.is_dir():
@@ -54,3 +55,10 @@ def load_policies(site_dir: Path | None = None) -> Policies:
             rules |= {rule.id: rule for rule in read_rules(pack / "rules")}
         rules |= {rule.id: rule for rule in read_rules(site_dir / "rules")}
     return Policies(codes=codes, rules=tuple(rules.values()), shipped=base)
+
+
+def _shipped_rules(folder: Path) -> tuple[Rule, ...]:
+    """The shipped rules; reading and checking thousands of them takes most of a second, so that the result is kept."""
+    files = sorted(folder.glob("*.toml"))
+    digest = digest_of(part for path in files for part in (path.name.encode(), path.read_bytes()))
+    return cached("rules", digest, tuple[Rule, ...], lambda: read_rules(folder))

@@ -281,6 +281,16 @@ def test_a_template_that_holds_the_phrase_of_another_is_named(policies: Policies
     assert long.also == ()
 
 
+def test_less_telling_words_are_taken_where_the_best_stand_in_another_template(policies: Policies) -> None:
+    found = suggested(
+        policies,
+        "550 grumpy wolves bite 192.0.2.1 user mailbox",
+        "550 grumpy wolves bite 192.0.2.1 and 192.0.2.2 every morning at dawn",
+    )
+    short = min(found.items, key=lambda item: len(item.template))
+    assert (short.phrase, short.also) == ("user mailbox", ())
+
+
 # --- where replies come from ------------------------------------------------------------------------------------------
 
 
