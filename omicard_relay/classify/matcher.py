@@ -29,11 +29,24 @@ Question = tuple[int, int, int, Needs, Phrase | str]
 #: In the place of a literal's number: what must be asked whatever stands in the text.
 _ALWAYS = -1
 _ANYWAY = (_ALWAYS, 0)
-_OPTIONS = re2.Options()
-_OPTIONS.case_sensitive = False
-_OPTIONS.never_capture = True
-_OPTIONS.dot_nl = True
-_OPTIONS.log_errors = False
+
+
+def _options(encoding: object) -> re2.Options:
+    options = re2.Options()
+    options.case_sensitive = False
+    options.never_capture = True
+    options.dot_nl = True
+    options.log_errors = False
+    options.encoding = encoding
+    # Octets of memory for the states of one expression; beyond, google-re2 forgets them and goes on.
+    options.max_mem = 1 << 20
+    return options
+
+
+_OPTIONS = _options(re2.Options.Encoding.UTF8)
+_OCTET_OPTIONS = _options(re2.Options.Encoding.LATIN1)
+#: Expressions that were asked for, compiled; those of an earlier release of the rules are mostly those of the next one.
+_compiled: dict[tuple[str, bool], object] = {}
 
 
 class Matcher:
@@ -50,7 +63,6 @@ class Matcher:
         self._questions = _questions(self.tables, ranks)
         self._database = hyperscan.loadb(self.tables.database, hyperscan.HS_MODE_BLOCK)
         self._local = threading.local()
-        self._compiled: dict[str, object] = {}
 
     def hits(self, octets: bytes) -> Hits:
         """The literals that stand in the folded text: (number, octet at which it ends)."""
@@ -124,9 +136,12 @@ class Matcher:
         )
 
     def _search(self, expression: str, octets: bytes) -> tuple[int, int] | None:
-        compiled = self._compiled.get(expression)
+        # Of plain ASCII each octet is a character, and a program for octets has a tenth of the size.
+        is_ascii = octets.isascii()
+        compiled = _compiled.get((expression, is_ascii))
         if compiled is None:
-            compiled = self._compiled[expression] = re2.compile(expression.encode(), _OPTIONS)
+            options = _OCTET_OPTIONS if is_ascii and expression.isascii() else _OPTIONS
+            compiled = _compiled[expression, is_ascii] = re2.compile(expression.encode(), options)
         match = compiled.search(octets)  # type: ignore[attr-defined]
         return match.span() if match else None
 
