@@ -121,7 +121,9 @@ class _Reader:
         members = self._pattern[start : self._at]
         self._at += 1
         listed = _RANGE.sub(lambda found: "".join(map(chr, range(ord(found[1]), ord(found[2]) + 1))), members)
-        if any(char in members for char in _CLOSED) or not listed or len(listed) > _CLASS_MEMBERS:
+        # A dash that is left between two others is a range of letters that are not ASCII.
+        is_plain = not any(char in members for char in _CLOSED) and "-" not in listed[1:-1]
+        if not is_plain or not listed or len(listed) > _CLASS_MEMBERS:
             return Node("opaque", f"[{members}]")
         return Node("choice", f"[{members}]", parts=tuple(Node("literal", re.escape(char), char) for char in listed))
 

@@ -11,23 +11,36 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-__all__ = ["ADDRESS", "Wording", "masked", "wording_of"]
+__all__ = ["ADDRESS", "Wording", "folded_octets", "masked", "wording_of"]
 
 #: What stands in the place of every address.
 ADDRESS = "a@b"
-# RFC 5321 §4.5.3.1: 64 octets of local part, 255 of domain; the bounds also keep the search linear.
-_ADDRESS = re.compile(r"""[^\s<>"'()\[\],:;@=]{1,64}@[^\s<>"'()\[\],;:@/?&]{1,255}(?<![.!])""")
-_QUOTED_ADDRESS = re.compile(r"""<"[^"<>]{1,64}"@[^\s<>@]{1,255}>""")
+# A code that a multi-line reply puts before an address stays: `550-ann@example.com`; read_reply reads it there.
+_CODES = (
+    r"((?:[!#-&*+./?^`{|}~-]{0,3}[245]\d\d(?!\d)[#-]{0,3})?+(?:[#-]{0,3}[245]\.\d{1,3}\.\d{1,3}(?!\d|\.\d)-?)?+)"
+)
+# Each run is read once, from where it begins, however long: a limit would leave a part that the next masking reads
+# anew. A backslash is no part of an address: `ann@example.com\n550 ...` is how some logs write a line break.
+_ADDRESS = re.compile(
+    rf"""(?<![^\s<>"'()\[\],:;@=\\]){_CODES}[^\s<>"'()\[\],:;@=\\\x00]++@[^\s<>"'()\[\],;:@/?&\\]+(?<![.!])"""
+)
+_ASCII_ADDRESS = re.compile(
+    rf"""(?<![!#-&*+./0-9?A-Z^-~-]){_CODES}[!#-&*+./0-9?A-Z^-~-]++@[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*(?<!-)"""
+)
+#: Stands for an address while a word is worked on; no text that is masked holds it.
+_MASKED = "\x00"
+_MASKED_ADDRESS = rf"\1{_MASKED}"
+_QUOTED_ADDRESS = re.compile(r"""<"[^"<>]++"@[^\s<>@]++>""")
 # Private, loopback and unset addresses stay: an MX that points to one is a fault of its own (RFC 6890 §2.2.2).
 _IPV4 = re.compile(
     r"(?<![\d.])(?!(?:0|10|127|169\.254|172\.(?:1[6-9]|2\d|3[01])|192\.168)\.)\d{1,3}(?:\.\d{1,3}){3}(?![\d.]?\d)"
 )
 _IPV6 = re.compile(
-    r"(?<![\w:])(?:[0-9A-Fa-f]{1,4}:){3,7}(?::?[0-9A-Fa-f]{1,4}|:)?(?:::?[0-9A-Fa-f]{1,4}){0,7}(?![\w:])"
+    r"(?<![\w:])(?![245]\d\d:)(?:[0-9A-Fa-f]{1,4}:){3,7}(?::?[0-9A-Fa-f]{1,4}|:)?(?:::?[0-9A-Fa-f]{1,4}){0,7}(?![\w:@])"
 )
 #: Letters and digits in one run, ten or more of them, or in Exim's form: no word, and longer than any provider's code.
 _LONG_RUN = re.compile(
-    r"(?<![0-9A-Za-z])[0-9A-Za-z]{6}-[0-9A-Za-z]{6,11}-[0-9A-Za-z]{2,4}(?![0-9A-Za-z])|[A-Za-z0-9]{10,200}"
+    r"(?<![0-9A-Za-z])[0-9A-Za-z]{6}-[0-9A-Za-z]{6,11}-[0-9A-Za-z]{2,4}(?![0-9A-Za-z])|[A-Za-z0-9]{10,}"
 )
 _DIGIT = re.compile(r"\d")
 _LONG = 10
@@ -51,6 +64,8 @@ _PLAIN = str.maketrans(
         "\u2014": "-",
     }
 )
+# NFKC takes these apart, while everybody types them, and writes them in a rule, as one: Thai and Lao AM.
+_AM = (("\u0e4d\u0e32", "\u0e33"), ("\u0ecd\u0eb2", "\u0eb3"))
 
 
 class Wording(NamedTuple):
@@ -78,12 +93,21 @@ def wording_of(text: str) -> Wording:
     if not shown.isascii():
         # NFKC makes full-width letters and punctuation plain, and puts combining accents together.
         shown = " ".join(unicodedata.normalize("NFKC", shown).translate(_PLAIN).split())
+        for parted, whole in _AM:
+            shown = shown.replace(parted, whole)
     shown = masked(shown)
-    return Wording(shown, shown.lower().encode("utf-8", "replace"))
+    return Wording(shown, folded_octets(shown))
+
+
+def folded_octets(text: str) -> bytes:
+    """Lower case in UTF-8; the sigma that ends a Greek word is like any other, as it is for google-re2."""
+    return text.lower().replace("\u03c2", "\u03c3").encode("utf-8", "replace")
 
 
 def masked(text: str) -> str:
     """The text with addresses, ids, IP addresses and long numbers masked; doing it twice changes nothing more."""
+    if _MASKED in text:
+        text = text.replace(_MASKED, " ")
     if '<"' in text:
         text = _QUOTED_ADDRESS.sub(f"<{ADDRESS}>", text)
     words = text.split(" ")
@@ -97,7 +121,11 @@ def _masked_word(word: str) -> str:
     if word.isalnum() and len(word) < _LONG:
         result = word
     elif "@" in word:
-        result = _ADDRESS.sub(ADDRESS, word)
+        # What an ASCII address touches is not part of it: Chinese and Japanese have no spaces.
+        result = _ASCII_ADDRESS.sub(_MASKED_ADDRESS, word)
+        if "@" in result:
+            result = _ADDRESS.sub(_MASKED_ADDRESS, result)
+        result = result.replace(_MASKED, ADDRESS)
     else:
         result = word
     if _DIGIT.search(result):
@@ -106,8 +134,8 @@ def _masked_word(word: str) -> str:
         if ":" in result:
             result = _IPV6.sub("::0", result)
         if len(result) >= _LONG:
+            result = _LONG_NUMBER.sub("0000000000", result)
             result = _LONG_RUN.sub(_masked_run, result)
-        result = _LONG_NUMBER.sub("0000000000", result)
     if result == word and len(word) <= _LONGEST_PLAIN and len(_plain) < _MOST_PLAIN:
         _plain.add(word)
     return result

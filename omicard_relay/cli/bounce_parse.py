@@ -13,11 +13,10 @@ from collections.abc import Iterable, Iterator
 import click
 
 from omicard_relay.bounce import read_mail
-from omicard_relay.cli.context import print_jsonl, print_table, settings_of
+from omicard_relay.cli.context import print_jsonl, print_table, ready_judge, settings_of
 from omicard_relay.cli.language import current_language, register, say
 from omicard_relay.cli.words import shown
 from omicard_relay.mail import Evidence, MailKind, Stage, one_line
-from omicard_relay.services.judging import judge_of
 from omicard_relay.steering import decide
 from omicard_relay.tables.active import load_active
 from omicard_relay.tables.policies import Policies
@@ -70,7 +69,7 @@ class _Reader:
     """Reads and judges mail after mail; remembers whether one could not be read."""
 
     def __init__(self, policies: Policies) -> None:
-        self.policies, self.judge, self.failed = policies, judge_of(policies), False
+        self.policies, self.judge, self.failed = policies, ready_judge(policies), False
 
     def rows(self, name: str) -> list[Row]:
         """One row a recipient of a mail; one without a code for a mail that is no failure; none for an unreadable file."""

@@ -14,11 +14,10 @@ import click
 import msgspec
 
 from omicard_relay.classify import Judge
-from omicard_relay.cli.context import json_line, print_table, settings_of
+from omicard_relay.cli.context import json_line, print_table, ready_judge, settings_of
 from omicard_relay.cli.language import current_language, register, say
 from omicard_relay.cli.words import shown
 from omicard_relay.mail import Stage, Verdict, one_line
-from omicard_relay.services.judging import judge_of
 from omicard_relay.steering import action_of
 from omicard_relay.tables import Policies
 from omicard_relay.tables.active import load_active
@@ -77,7 +76,7 @@ def command(ctx: click.Context, texts: tuple[str, ...], jsonl: bool) -> None:
     Without TEXT the replies are read from standard input, one a line.
     """
     policies = load_active(settings_of(ctx))
-    judge = judge_of(policies)
+    judge = ready_judge(policies)
     if jsonl:
         if not _answer_lines(texts, judge, policies):
             ctx.exit(1)

@@ -5,22 +5,28 @@ The store and the tables are loaded only when they are asked for: `bounce ingest
 
 import json
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from omicard_relay.cli.language import register, say
 from omicard_relay.mail.clean import printable
 from omicard_relay.tables.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from omicard_relay.classify import Judge
     from omicard_relay.store import Store
+    from omicard_relay.tables import Policies
 
-__all__ = ["console", "json_line", "open_configured_store", "print_jsonl", "print_table", "settings_of"]
+__all__ = ["console", "json_line", "open_configured_store", "print_jsonl", "print_table", "ready_judge", "settings_of"]
 
+
+register({"compiling": ("compiling {count} rules, once ...", "正在編譯 {count} 條規則（僅此一次）…")})
 
 #: C1 controls, line separators, directions and lone surrogates; json escapes those below U+0020 by itself.
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
@@ -44,6 +50,17 @@ def console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
+
+
+def ready_judge(policies: "Policies") -> "Judge":
+    """The judge of these tables; says so to a person where that takes seconds, which is at the first start."""
+    from omicard_relay.services.judging import judge_of
+
+    def tell() -> None:
+        if sys.stderr.isatty():
+            click.echo(say("compiling", count=len(policies.rules)), err=True)
+
+    return judge_of(policies, on_build=tell)
 
 
 def json_line(value: object) -> bytes:

@@ -17,10 +17,9 @@ import click
 
 from omicard_relay.bounce import read_mail
 from omicard_relay.classify import Judge
-from omicard_relay.cli.context import print_jsonl, print_table, settings_of
+from omicard_relay.cli.context import print_jsonl, print_table, ready_judge, settings_of
 from omicard_relay.cli.language import register, say
 from omicard_relay.mail import Evidence, RelayError, Verdict, address_key, one_line
-from omicard_relay.services.judging import judge_of
 from omicard_relay.steering import decide
 from omicard_relay.tables import Policies
 from omicard_relay.tables.active import load_active
@@ -127,7 +126,7 @@ def command(ctx: click.Context, corpus_dir: Path, misses: bool, jsonl: bool) -> 
     """Measure the judge on the labelled bounces of CORPUS_DIR: strict hits, code-or-also hits, action hits."""
     policies = load_active(settings_of(ctx))
     scores, missed = _Scores(), []
-    for case in _cases(corpus_dir, judge_of(policies), policies):
+    for case in _cases(corpus_dir, ready_judge(policies), policies):
         scores.add(case)
         if not case.allowed:
             missed.append(case)

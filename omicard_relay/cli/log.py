@@ -12,7 +12,7 @@ from datetime import datetime
 
 import click
 
-from omicard_relay.cli.context import print_jsonl, print_table, settings_of
+from omicard_relay.cli.context import print_jsonl, print_table, ready_judge, settings_of
 from omicard_relay.cli.language import current_language, register, say
 from omicard_relay.cli.log_files import LogFiles, named_zone
 from omicard_relay.cli.words import shown as in_words
@@ -87,12 +87,11 @@ def parse(ctx: click.Context, files: tuple[str, ...], jsonl: bool, zone: str | N
 def _judging(ctx: click.Context) -> tuple[_Judging, dict[int, BounceCode]]:
     """What judges a failure by the tables of this site, and the codes."""
     # Late: compiling the rules is dear, and `log --help` needs none of it.
-    from omicard_relay.services.judging import judge_of
     from omicard_relay.steering import decide, expiry_verdict
     from omicard_relay.tables.active import load_active
 
     policies = load_active(settings_of(ctx))
-    judge = judge_of(policies)
+    judge = ready_judge(policies)
 
     def judged(attempt: Attempt, expired: bool) -> tuple[Verdict, Action] | None:
         evidence = Evidence(

@@ -18,7 +18,7 @@ from omicard_relay.cli.language import register, say
 from omicard_relay.cli.rules_findings import code_name, finding_row, placed_findings, print_findings, working
 from omicard_relay.cli.words import shown
 from omicard_relay.mail import Evidence, Reply, Road, Stage, TableError, Verdict, one_line, printable, read_reply
-from omicard_relay.services.judging import judge_of
+from omicard_relay.services.judging import judge_of, prepare
 from omicard_relay.services.rulefiles import read_layers
 from omicard_relay.steering import decide
 from omicard_relay.tables import Policies
@@ -158,12 +158,14 @@ def test_command(
 
 
 def _all(linted: Linted) -> Iterator[Finding]:
+    prepare(linted.policies)
     yield from linted.findings
     yield from placed_findings(check_rules(linted.policies), in_force(linted.stack))
 
 
 def _findings(linted: Linted, base: Linted, named: set[Path]) -> Iterator[Finding]:
     """What is wrong with the named files, and the examples of other rules that they would break."""
+    prepare(linted.policies)
     yield from (f for f in linted.findings if f.path is not None and f.path.resolve() in named)
     holding = in_force(linted.stack)
     own = {rule_id for rule_id, placed in holding.items() if placed.path.resolve() in named}

@@ -5,6 +5,7 @@ figures, tables/cache.py the rules of the cache.
 """
 
 import platform
+from collections.abc import Callable
 
 import msgspec
 
@@ -19,16 +20,22 @@ __all__ = ["judge_of", "prepare"]
 _FEW = 50
 
 
-def judge_of(policies: Policies) -> Judge:
-    """The judge of these tables."""
-    prepare(policies)
+def judge_of(policies: Policies, *, on_build: Callable[[], None] | None = None) -> Judge:
+    """The judge of these tables; `on_build` as for `prepare`."""
+    prepare(policies, on_build=on_build)
     return Judge(policies)
 
 
-def prepare(policies: Policies) -> None:
-    """Have ready what a judge of these tables, or of nearly these, needs."""
+def prepare(policies: Policies, *, on_build: Callable[[], None] | None = None) -> None:
+    """Have ready what a judge of these tables, or of nearly these, needs; `on_build` is called before it takes seconds."""
     rules = policies.shipped or policies.rules
     if len(rules) < _FEW or is_known(rules):
         return
+
+    def build() -> MatchTables:
+        if on_build is not None:
+            on_build()
+        return build_tables(rules)
+
     digest = digest_of((FORM.encode(), platform.machine().encode(), msgspec.msgpack.encode(rules)))
-    know_tables(rules, cached("tables", digest, MatchTables, lambda: build_tables(rules), fits=is_usable))
+    know_tables(rules, cached("tables", digest, MatchTables, build, fits=is_usable))

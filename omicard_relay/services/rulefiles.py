@@ -11,11 +11,12 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omicard_relay.classify.check import Flip, check_rules, flips
 from omicard_relay.mail import TableError
+from omicard_relay.services.judging import prepare
 from omicard_relay.tables.findings import Finding
 from omicard_relay.tables.layers import LayerKind, PlacedRule, in_force, layers_of
 from omicard_relay.tables.lint import Linted, lint
@@ -83,6 +84,7 @@ def read_layers(folder: Path | None) -> Linted:
         load_policies(folder)
         worst = linted.errors[0]  # a fault that does not stop the start does not exist; should one, it is named
         raise TableError(f"{worst.path}: rule `{worst.rule_id}`: {worst.kind}; run `omicard-relay rules check`.")
+    prepare(linted.policies)
     return linted
 
 
@@ -101,7 +103,7 @@ def prepare_add(folder: Path, rule: Rule) -> Change:
     before = linted.policies
     rules = dict(before.rules_by_id)
     rules[rule.id] = rule
-    after = Policies(codes=before.codes, rules=tuple(rules.values()))
+    after = replace(before, rules=tuple(rules.values()))
     return Change(
         path=path,
         text=replaced(text, rule) if own else added(text or _HEAD, rule),
@@ -120,7 +122,7 @@ def prepare_remove(folder: Path, rule_id: str) -> Change | None:
     if own is None:
         return None
     left = tuple(placed for placed in linted.stack if placed is not own)
-    after = Policies(codes=linted.policies.codes, rules=tuple(p.rule for p in in_force(left).values()))
+    after = replace(linted.policies, rules=tuple(p.rule for p in in_force(left).values()))
     return Change(
         path=own.path,
         text=without(_read(own.path), rule_id),

@@ -68,7 +68,9 @@ def lint(layers: Iterable[Layer]) -> Linted:
                     seen[item.rule.id] = item
         stack += seen.values()
     rules = tuple(placed.rule for placed in in_force(stack).values())
-    return Linted(findings=tuple(findings), stack=tuple(stack), policies=Policies(codes=codes, rules=rules))
+    base = tuple(placed.rule for placed in stack if placed.layer.kind is LayerKind.SHIPPED)
+    policies = Policies(codes=codes, rules=rules, shipped=base)
+    return Linted(findings=tuple(findings), stack=tuple(stack), policies=policies)
 
 
 def entry_faults(entry: Mapping[str, Any], path: Path) -> Iterator[tuple[str, FindingKind, Mapping[str, str]]]:

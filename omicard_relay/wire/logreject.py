@@ -9,9 +9,10 @@ form); Postfix takes quotes, brackets and spaces out of the HELO name by itself.
 Not here: `warn`, `hold`, `discard` and `redirect` of an access table, for such a mail is not refused.
 """
 
-import dataclasses
 import re
 from collections.abc import Iterator
+
+import msgspec
 
 from omicard_relay.mail import Attempt, Outcome, Stage, read_reply
 from omicard_relay.wire.logevents import Rejected
@@ -84,7 +85,7 @@ def _tails(body: str, start: int) -> Iterator[re.Match[str]]:
 
 def _rejected(head: Head, words: str, stage: Stage, tail: re.Match[str], host: str, ip: str) -> Rejected:
     # The words are ours, whatever they quote: a `host … said:` in them is the recipient's choice of address.
-    reply = dataclasses.replace(read_reply(words, stage=stage, time=head.time), host=None, ip=None)
+    reply = msgspec.structs.replace(read_reply(words, stage=stage, time=head.time), host=None, ip=None)
     return Rejected(
         attempt=Attempt(
             time=head.time,

@@ -90,7 +90,7 @@ def test_words_of_another_script_make_an_id_of_the_code(site: Site) -> None:
 
 REFUSED = {
     "its example gets another code": (
-        ["--phrase", "user", "--example", "550 no such user"],
+        ["--phrase", "user", "--weak", "--example", "550 no such user"],
         "should get 938 and gets 902 by rule base-unknown",
     ),
     "its example does not hold its words": (["--phrase", "moon", "--example", "450 star"], "gets 900 by rule no-cause"),

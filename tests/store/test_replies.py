@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from omicard_relay.mail import Road
@@ -87,7 +88,7 @@ def stored(store, kind, period=None, **more):
 
 def alike(evidence):
     """Without what no judge looks at: names in the case in which they were written, and ids."""
-    return replace(
+    return msgspec.structs.replace(
         evidence,
         original_recipient=evidence.original_recipient.lower(),
         queue_id=None,
