@@ -23,6 +23,8 @@ _COPIES = 3
 _DIGITS = 10
 _RANGE = re.compile(r"([0-9a-z])-([0-9a-z])")
 _CLOSED = "[^\\]"
+#: Both forms of the small sigma are one letter in a wording, too.
+_SIGMA = str.maketrans("\u03c2", "\u03c3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def read_expression(pattern: str) -> Node:
 def _lower(found: re.Match[str]) -> str:
     """Letters in lower case; `\\S` stays, for `\\s` is something else."""
     piece = found.group()
-    return piece if piece[0] == "\\" or len(piece.lower()) != 1 else piece.lower()
+    return piece if piece[0] == "\\" or len(piece.lower()) != 1 else piece.lower().translate(_SIGMA)
 
 
 class _Reader:
@@ -120,6 +122,8 @@ class _Reader:
                 self._take()
         members = self._pattern[start : self._at]
         self._at += 1
+        if "[:" in members:
+            raise ValueError("named class")
         listed = _RANGE.sub(lambda found: "".join(map(chr, range(ord(found[1]), ord(found[2]) + 1))), members)
         # A dash that is left between two others is a range of letters that are not ASCII.
         is_plain = not any(char in members for char in _CLOSED) and "-" not in listed[1:-1]
@@ -137,7 +141,8 @@ class _Reader:
         if mark == "{":
             end = self._pattern.index("}", self._at)
             low, comma, high = self._pattern[self._at : end].partition(",")
-            least, most = int(low or 0), int(high or -1) if comma else int(low)
+            # google-re2 reads `{,3}` as these four characters.
+            least, most = int(low), int(high or -1) if comma else int(low)
             self._at = end + 1
         if self._peek() == "?":
             self._at += 1
@@ -154,7 +159,7 @@ class _Reader:
 
 
 def _repeated(node: Node, source: str, least: int, most: int) -> Node:
-    if node.kind == "gap" and node.most == 1 and most >= 0:
+    if node.kind == "gap" and node.least == node.most == 1 and most >= 0:
         return Node("gap", source, least=least, most=most)
     if node.kind in ("opaque", "gap"):
         return Node("opaque", source)

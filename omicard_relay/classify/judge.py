@@ -140,14 +140,14 @@ class Judge:
             reply = read_reply(text, stage=stage, host=host)
             evidence = Evidence(road=Road.MANUAL, recipient=recipient or "", replies=(reply,))
             said = self.judge(evidence) or _no_cause(evidence), reply.reply_class
-            _remember(self._told, key, said, len(text))
+            _remember(self._told, key, said)
         return said
 
     def _read(self, reply: Reply, evidence: Evidence, depth: int) -> tuple[Verdict, bool] | None:
         """What one layer says alone, and whether that is no cause; the same words are read once."""
         wording = wording_of(reply.innermost)
         key = (
-            wording.octets,
+            wording.shown,
             depth > 0,
             reply.reply_code,
             reply.enhanced_status,
@@ -164,7 +164,7 @@ class Judge:
         if key in self._read_before:
             return self._read_before[key]
         result = self._read_anew(reply, evidence, wording, depth)
-        _remember(self._read_before, key, result, len(wording.octets))
+        _remember(self._read_before, key, result)
         return result
 
     def _read_anew(self, reply: Reply, evidence: Evidence, wording: Wording, depth: int) -> tuple[Verdict, bool] | None:
@@ -270,9 +270,9 @@ def _is_open(known: _Known, reply: Reply, evidence: Evidence) -> bool:
     return holds(known.conditions, reply, evidence)
 
 
-def _remember(memory: dict[tuple[object, ...], _T], key: tuple[object, ...], value: _T, size: int) -> None:
-    """Keep a short text's result; a full memory begins anew, which costs less than keeping its order."""
-    if size <= _REMEMBERED_SIZE:
+def _remember(memory: dict[tuple[object, ...], _T], key: tuple[object, ...], value: _T) -> None:
+    """Keep the result for a short text and short names; a full memory begins anew, which costs less than keeping its order."""
+    if sum([len(part) for part in key if isinstance(part, str)]) <= _REMEMBERED_SIZE:
         if len(memory) >= _REMEMBERED:
             memory.clear()
         memory[key] = value
@@ -322,5 +322,6 @@ def _no_cause(evidence: Evidence) -> Verdict:
         bounce_code=_UNKNOWN,
         rule_id=NO_CAUSE,
         confidence=0.2 if reply and reply.innermost else 0.1,
-        words=one_line(reply.innermost, _WORDS_LIMIT) if reply else "",
+        # Masked, for other replies that differ in their addresses alone are given the same verdict.
+        words=one_line(wording_of(reply.innermost).shown, _WORDS_LIMIT) if reply else "",
     )

@@ -38,13 +38,13 @@ def _options(encoding: object) -> re2.Options:
     options.dot_nl = True
     options.log_errors = False
     options.encoding = encoding
-    # Octets of memory for the states of one expression; beyond, google-re2 forgets them and goes on.
-    options.max_mem = 1 << 20
     return options
 
 
 _OPTIONS = _options(re2.Options.Encoding.UTF8)
 _OCTET_OPTIONS = _options(re2.Options.Encoding.LATIN1)
+#: Expressions that are kept compiled, some 50 kB each; a mail log needs a few hundred.
+_MOST_COMPILED = 1500
 #: Expressions that were asked for, compiled; those of an earlier release of the rules are mostly those of the next one.
 _compiled: dict[tuple[str, bool], object] = {}
 
@@ -141,6 +141,8 @@ class Matcher:
         compiled = _compiled.get((expression, is_ascii))
         if compiled is None:
             options = _OCTET_OPTIONS if is_ascii and expression.isascii() else _OPTIONS
+            if len(_compiled) >= _MOST_COMPILED:
+                _compiled.pop(next(iter(_compiled)), None)
             compiled = _compiled[expression, is_ascii] = re2.compile(expression.encode(), options)
         match = compiled.search(octets)  # type: ignore[attr-defined]
         return match.span() if match else None

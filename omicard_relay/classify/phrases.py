@@ -11,6 +11,7 @@ import msgspec
 
 from omicard_relay.classify.atoms import Clauses, clauses_of, spread
 from omicard_relay.classify.expressions import Node, read_expression
+from omicard_relay.classify.wording import folded_octets
 
 __all__ = ["WORD_OCTETS", "Part", "Phrase", "find_phrase", "plain_phrase", "write_out"]
 
@@ -79,7 +80,7 @@ def _written(branch: Node) -> list[Phrase] | None:
 
 def plain_phrase(words: str, gap: str, most: int) -> Phrase:
     """A phrase of a rule: parts between `gap` signs, up to `most` characters apart; the whole stands alone as words do."""
-    literals = [part.strip().lower().encode() for part in words.split(gap)]
+    literals = [folded_octets(part.strip()) for part in words.split(gap) if part.strip()]
     last = len(literals) - 1
     return tuple(
         Part(

@@ -16,9 +16,7 @@ __all__ = ["ADDRESS", "Wording", "folded_octets", "masked", "wording_of"]
 #: What stands in the place of every address.
 ADDRESS = "a@b"
 # A code that a multi-line reply puts before an address stays: `550-ann@example.com`; read_reply reads it there.
-_CODES = (
-    r"((?:[!#-&*+./?^`{|}~-]{0,3}[245]\d\d(?!\d)[#-]{0,3})?+(?:[#-]{0,3}[245]\.\d{1,3}\.\d{1,3}(?!\d|\.\d)-?)?+)"
-)
+_CODES = r"((?:[!#-&*+./?^`{|}~-]{0,3}[245]\d\d(?!\d)[#-]{0,3})?+(?:[#-]{0,3}[245]\.\d{1,3}\.\d{1,3}(?!\d|\.\d)-?)?+)"
 # Each run is read once, from where it begins, however long: a limit would leave a part that the next masking reads
 # anew. A backslash is no part of an address: `ann@example.com\n550 ...` is how some logs write a line break.
 _ADDRESS = re.compile(

@@ -7,7 +7,7 @@ that the label allows, and an action hit when the actions agree. Nothing of the 
 
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,7 @@ register(
         "eval-by-source": ("By source", "依來源"),
         "eval-by-code": ("By code", "依代碼"),
         "eval-misses": ("Misses", "未中"),
+        "eval-confusions": ("Taken for another code", "判成其他代碼"),
         "eval-key-source": ("source", "來源"),
         "eval-key-code": ("code", "代碼"),
         "eval-rows": ("rows", "筆數"),
@@ -109,12 +110,16 @@ class _Scores:
     by_source: dict[str, _Score] = field(default_factory=lambda: defaultdict(_Score))
     by_code: dict[str, _Score] = field(default_factory=lambda: defaultdict(_Score))
     totals: dict[str, _Score] = field(default_factory=lambda: defaultdict(_Score))
+    #: How often one code was taken for another, as (label, answer).
+    confusions: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, case: _Case) -> None:
         self.by_source[case.source].add(case)
         self.by_code[case.expected or _NULL].add(case)
         self.totals[case.kind].add(case)
         self.totals["all"].add(case)
+        if not case.strict:
+            self.confusions[case.expected or _NULL, case.got or _NULL] += 1
 
 
 @click.command()
@@ -254,6 +259,8 @@ def _rows(scores: _Scores, missed: Iterable[_Case]) -> Iterator[dict[str, Any]]:
                 "also": score.also,
                 "action": score.action,
             }
+    for (expected, got), count in scores.confusions.most_common():
+        yield {"by": "confusion", "expected": expected, "got": got, "rows": count}
     for case in missed:
         yield {
             "by": "miss",
@@ -272,6 +279,9 @@ def _print_for_people(scores: _Scores, missed: list[_Case]) -> None:
         columns = [say(f"eval-key-{by}"), *(say(f"eval-{key}") for key in ("rows", "strict", "also", "action"))]
         ordered = part.items() if by == "source" else sorted(part.items())
         print_table(columns, (_cells(key, score) for key, score in ordered), title=say(f"eval-by-{by}"))
+    if scores.confusions:
+        columns = [say(f"eval-{key}") for key in ("expected", "got", "rows")]
+        print_table(columns, ((*pair, n) for pair, n in scores.confusions.most_common()), title=say("eval-confusions"))
     if missed:
         columns = [say(f"eval-{key}") for key in ("id", "expected", "got", "rule", "text")]
         cells = ((c.identifier, c.expected or _NULL, c.got or _NULL, c.rule, one_line(c.text, 160)) for c in missed)

@@ -83,7 +83,7 @@ def run(*arguments: str) -> Result:
 
 def scores(result: Result) -> dict[tuple[str, str], tuple[int, int, int, int]]:
     found = (json.loads(line) for line in result.stdout.splitlines())
-    return {(r["by"], r["key"]): (r["rows"], r["strict"], r["also"], r["action"]) for r in found if r["by"] != "miss"}
+    return {(r["by"], r["key"]): (r["rows"], r["strict"], r["also"], r["action"]) for r in found if "key" in r}
 
 
 def test_scores_by_source_code_and_total(folder: Path) -> None:
@@ -97,6 +97,13 @@ def test_scores_by_source_code_and_total(folder: Path) -> None:
     assert found["total", "replies"] == (3, 1, 2, 1)
     assert found["total", "mails"] == (3, 3, 3, 3)
     assert found["total", "all"] == (6, 4, 5, 4)
+
+
+def test_what_was_taken_for_what_is_counted(folder: Path) -> None:
+    found = [json.loads(line) for line in run(str(folder), "--jsonl").stdout.splitlines()]
+    confusions = [(row["expected"], row["got"], row["rows"]) for row in found if row["by"] == "confusion"]
+    assert sorted(confusions) == [("907", "902", 1), ("935", "930", 1)]
+    assert "Taken for another code" in run(str(folder)).stdout
 
 
 def test_misses_are_listed_on_request_only(folder: Path) -> None:

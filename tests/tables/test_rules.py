@@ -6,7 +6,7 @@ import pytest
 import re2
 
 from omicard_relay.classify import Judge
-from omicard_relay.classify.matcher import expressions_of
+from omicard_relay.classify.index import expressions_of
 from omicard_relay.mail import TableError
 from omicard_relay.tables import Strength, load_policies
 from omicard_relay.tables.rules import read_rules
