@@ -47,7 +47,7 @@ register(
         "eval-by-source": ("By source", "依來源"),
         "eval-by-code": ("By code", "依代碼"),
         "eval-misses": ("Misses", "未中"),
-        "eval-confusions": ("Taken for another code", "判成其他代碼"),
+        "eval-confusions": ("Confusions", "混淆"),
         "eval-key-source": ("source", "來源"),
         "eval-key-code": ("code", "代碼"),
         "eval-rows": ("rows", "筆數"),
