@@ -22,6 +22,7 @@ _COPIES = 3
 #: A digit, written ten times, is not repeated: the product would be too large for anything.
 _DIGITS = 10
 _RANGE = re.compile(r"([0-9a-z])-([0-9a-z])")
+_ANY_RANGE = re.compile("(.)-(.)")
 _CLOSED = "[^\\]"
 #: Both forms of the small sigma are one letter in a wording, too.
 _SIGMA = str.maketrans("\u03c2", "\u03c3")
@@ -41,7 +42,7 @@ class Node:
 
 def read_expression(pattern: str) -> Node:
     """The tree of an expression, in lower case. Raises ValueError or IndexError where it is beyond this reader."""
-    return _Reader(_ESCAPE_OR_CHARACTER.sub(_lower, pattern)).read()
+    return _Reader(pattern).read()
 
 
 def _lower(found: re.Match[str]) -> str:
@@ -52,7 +53,8 @@ def _lower(found: re.Match[str]) -> str:
 
 class _Reader:
     def __init__(self, pattern: str) -> None:
-        self._pattern = pattern
+        self._given = pattern
+        self._pattern = _ESCAPE_OR_CHARACTER.sub(_lower, pattern)
         self._at = 0
 
     def read(self) -> Node:
@@ -122,8 +124,10 @@ class _Reader:
                 self._take()
         members = self._pattern[start : self._at]
         self._at += 1
-        if "[:" in members:
-            raise ValueError("named class")
+        ranges = _ANY_RANGE.findall(self._given[start : self._at])
+        if "[:" in members or any(low.isupper() != high.isupper() for low, high in ranges):
+            # In lower case, `[A-z]` would be another class, and `[Z-a]` none.
+            raise ValueError("class")
         listed = _RANGE.sub(lambda found: "".join(map(chr, range(ord(found[1]), ord(found[2]) + 1))), members)
         # A dash that is left between two others is a range of letters that are not ASCII.
         is_plain = not any(char in members for char in _CLOSED) and "-" not in listed[1:-1]
@@ -164,7 +168,7 @@ def _repeated(node: Node, source: str, least: int, most: int) -> Node:
     if node.kind in ("opaque", "gap"):
         return Node("opaque", source)
     if 0 < most <= _COPIES and (most == 1 or len(node.parts) != _DIGITS):
-        copies = tuple(Node("sequence", node.source * count, parts=(node,) * count) for count in range(least, most + 1))
+        copies = tuple(Node("sequence", node.source * count, parts=(node,) * count) for count in range(most, least - 1, -1))
         return Node("choice", source, parts=copies)
     # One copy is certain where there must be any, what follows it is not.
     return Node("repeat", source, parts=(node,)) if least else Node("opaque", source)

@@ -109,7 +109,12 @@ class _Builder:
             self.expressions.append((index, pattern, ()))
             return
         first, *others = sorted(map(_octets, clauses), key=self._commonness)
-        needs = tuple(sorted((words for words in others if len(words) <= _MOST_WORDS), key=len))
+        # The rarest first: it fails soonest. Of its words the most common ones, which are found soonest.
+        needs = tuple(
+            tuple(sorted(words, key=lambda word: self._commonness([word]), reverse=True))
+            for words in others
+            if len(words) <= _MOST_WORDS
+        )
         self.expressions.append((index, pattern, needs))
         for word in first:
             self.atoms.setdefault(self.number(word), []).append(expression)

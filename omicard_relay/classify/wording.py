@@ -40,6 +40,8 @@ _IPV6 = re.compile(
 _LONG_RUN = re.compile(
     r"(?<![0-9A-Za-z])[0-9A-Za-z]{6}-[0-9A-Za-z]{6,11}-[0-9A-Za-z]{2,4}(?![0-9A-Za-z])|[A-Za-z0-9]{10,}"
 )
+#: A code and words without a blank between them, as a few servers write.
+_CODE_AND_WORDS = re.compile(r"[245]\d\d[A-Za-z]")
 _DIGIT = re.compile(r"\d")
 _LONG = 10
 _NO_DIGITS = dict.fromkeys(map(ord, "0123456789"))
@@ -142,4 +144,5 @@ def _masked_word(word: str) -> str:
 def _masked_run(found: re.Match[str]) -> str:
     run = found.group()
     letters = len(run.translate(_NO_DIGITS))
-    return "id0" if 0 < letters <= len(run) - _ID_DIGITS else run
+    is_id = 0 < letters <= len(run) - _ID_DIGITS and not (letters == len(run) - 3 and _CODE_AND_WORDS.match(run))
+    return "id0" if is_id else run

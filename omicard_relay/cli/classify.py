@@ -18,6 +18,7 @@ from omicard_relay.cli.context import json_line, print_table, ready_judge, setti
 from omicard_relay.cli.language import current_language, register, say
 from omicard_relay.cli.words import shown
 from omicard_relay.mail import Stage, Verdict, one_line
+from omicard_relay.mail.stagewords import stage_of
 from omicard_relay.steering import action_of
 from omicard_relay.tables import Policies
 from omicard_relay.tables.active import load_active
@@ -199,6 +200,9 @@ def _stage(word: str | None) -> Stage | None:
     try:
         return Stage(word.strip().lower().replace("_", "-").replace(" ", "-"))
     except ValueError:
+        # `RCPT TO`, `ehlo`, `tls`: other programs' names for the same.
+        if (named := stage_of(word[:60])) is not Stage.UNKNOWN:
+            return named
         allowed = ", ".join(Stage)
         raise _BadLineError(say("classify-bad-stage", stage=one_line(word, 40), allowed=allowed)) from None
 

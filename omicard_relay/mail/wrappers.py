@@ -164,6 +164,9 @@ def _postfix(peeled: Peeled) -> Peeled | None:
     ):
         return None
     found = _POSTFIX.search(peeled.text)
+    if found and "sender address rejected" in peeled.text[: found.start()].lower():
+        # What the sender's own server said of the sender is no word about the recipient (reject_unverified_sender).
+        return None
     if found:
         stage = Stage.CONNECT if "talk to me" in found.group().lower() else Stage.UNKNOWN
         return _inner(peeled, peeled.text[found.end() :], stage, found.group(1), found.group(2))
@@ -189,7 +192,7 @@ def _postfix_path(peeled: Peeled) -> Peeled | None:
 _EXIM = re.compile(
     r"SMTP error from remote (?:mail server|mailer|server) after "
     r"(initial connection|end of data|(?:pipelined |sending )?[A-Z]{4,8}(?: FROM| TO)?(?: end of data)?)"
-    r"(?::?<[^<>]{0,320}>)?(?: SIZE=\d{1,12})?[^:]{0,40}: ?",
+    r"(?::?<[^<>]{0,320}>)?(?: SIZE=\d{1,12})?[^:]{0,40}:{1,2} ?",
     re.IGNORECASE,
 )
 _EXIM_HOST = re.compile(rf"host {_HOST} {_ADDRESS}(?::\d{{1,5}})?:? ?", re.IGNORECASE)
