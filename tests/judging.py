@@ -4,7 +4,7 @@
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import re2
@@ -69,15 +69,15 @@ def judge() -> Judge:
     return Judge(policies())
 
 
-def texts_of(rules: Sequence[Rule]) -> list[str]:
+def texts_of(rules: Iterable[Rule]) -> list[str]:
     """Every example and counter-example, each once."""
     return list(dict.fromkeys(text for rule in rules for text in (*rule.examples, *rule.not_examples)))
 
 
-def spliced(count: int, seed: int, texts: Sequence[str] = ()) -> Iterator[str]:
-    """Texts made of pieces of examples: cut, mixed, wrapped, with other codes, case and scraps in them."""
+def spliced(count: int, seed: int, *, glued: float = 0.05) -> Iterator[str]:
+    """Texts made of pieces of examples: cut, mixed, wrapped, with other codes, case and scraps in them; some without blanks."""
     chance = random.Random(seed)  # noqa: S311  the same texts every time
-    known = texts or texts_of(policies().rules)
+    known = texts_of(policies().rules)
     for _ in range(count):
         words: list[str] = []
         for text in chance.sample(known, chance.choice((1, 2, 2, 3))):
@@ -86,7 +86,7 @@ def spliced(count: int, seed: int, texts: Sequence[str] = ()) -> Iterator[str]:
             words += some[start:] if chance.random() < 0.6 else some[: start + 1]
         for _ in range(chance.choice((0, 0, 1, 2))):
             words.insert(chance.randrange(len(words) + 1), chance.choice(SCRAPS))
-        line = chance.choice((" ", " ", " ", "")).join(words) if chance.random() < 0.1 else " ".join(words)
+        line = ("" if chance.random() < glued else " ").join(words)
         if chance.random() < 0.3:
             line = chance.choice(("550 5.1.1 ", "450 4.2.0 ", "421 ", "554-", "5.7.1 ", "")) + line
         if chance.random() < 0.1:
@@ -181,13 +181,18 @@ class PlainJudge(Judge):
         super().__init__(policies)
         self._all = Matcher(policies.rules, [0] * len(policies.rules))
         self._shipped = {rule.id: rule for rule in policies.shipped}
+        self._coded = [
+            (index, rule)
+            for index, rule in enumerate(policies.rules)
+            if not rule.has_words or rule.strength in (Strength.ENHANCED, Strength.REPLY)
+        ]
 
     def _proposals(self, reply: Reply, evidence: Evidence, octets: bytes) -> list[Proposal]:
         rules = self.policies.rules
         places = found_by_matcher(self._all, octets)
         said = {index: (start - end, start, end) for index, (start, end) in places.items()}
         assert said.keys() == found_by_re2(rules, octets)
-        for index, rule in enumerate(rules):
+        for index, rule in self._coded:
             if not rule.has_words:
                 said[index] = (0, 0, 0)
             elif rule.strength is Strength.ENHANCED and _states(rule, reply.enhanced_status):

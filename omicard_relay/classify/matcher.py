@@ -72,7 +72,8 @@ class Matcher:
         def on_literal(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
             add((number, end))
 
-        if octets:
+        # The database of no literals holds something all the same.
+        if octets and self._literals:
             try:
                 scratch = self._local.scratch
             except AttributeError:

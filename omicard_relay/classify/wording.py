@@ -20,10 +20,10 @@ _CODES = r"((?:[!#-&*+./?^`{|}~-]{0,3}[245]\d\d(?!\d)[#-]{0,3})?+(?:[#-]{0,3}[24
 # Each run is read once, from where it begins, however long: a limit would leave a part that the next masking reads
 # anew. A backslash is no part of an address: `ann@example.com\n550 ...` is how some logs write a line break.
 _ADDRESS = re.compile(
-    rf"""(?<![^\s<>"'()\[\],:;@=\\]){_CODES}[^\s<>"'()\[\],:;@=\\\x00]++@[^\s<>"'()\[\],;:@/?&\\]+(?<![.!])"""
+    rf"""(?<![^\s<>"'()\[\],:;=\\]){_CODES}[^\s<>"'()\[\],:;@=\\\x00]++@[^\s<>"'()\[\],;:@/?&=\\]+(?<![.!])"""
 )
 _ASCII_ADDRESS = re.compile(
-    rf"""(?<![!#-&*+./0-9?A-Z^-~-]){_CODES}[!#-&*+./0-9?A-Z^-~-]++@[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*(?<!-)"""
+    rf"""(?<![!#-&*+./0-9?-Z^-~-]){_CODES}[!#-&*+./0-9?A-Z^-~-]++@[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*(?<!-)"""
 )
 #: Stands for an address while a word is worked on; no text that is masked holds it.
 _MASKED = "\x00"
@@ -31,21 +31,23 @@ _MASKED_ADDRESS = rf"\1{_MASKED}"
 _QUOTED_ADDRESS = re.compile(r"""<"[^"<>]++"@[^\s<>@]++>""")
 # Private, loopback and unset addresses stay: an MX that points to one is a fault of its own (RFC 6890 §2.2.2).
 _IPV4 = re.compile(
-    r"(?<![\d.])(?!(?:0|10|127|169\.254|172\.(?:1[6-9]|2\d|3[01])|192\.168)\.)\d{1,3}(?:\.\d{1,3}){3}(?![\d.]?\d)"
+    r"(?<![0-9A-Za-z.])(?!(?:0|10|127|169\.254|172\.(?:1[6-9]|2\d|3[01])|192\.168)\.)"
+    r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.]?[0-9])"
 )
 _IPV6 = re.compile(
-    r"(?<![\w:])(?![245]\d\d:)(?:[0-9A-Fa-f]{1,4}:){3,7}(?::?[0-9A-Fa-f]{1,4}|:)?(?:::?[0-9A-Fa-f]{1,4}){0,7}(?![\w:@])"
+    r"(?<![\w:.])(?![245]\d\d:)(?:[0-9A-Fa-f]{1,4}:){3,7}(?::?[0-9A-Fa-f]{1,4}|:)?(?:::?[0-9A-Fa-f]{1,4}){0,7}"
+    r"(?![\w:@]|[!#-&*+./?^`{|}~-]\S)"
 )
 #: Letters and digits in one run, ten or more of them, or in Exim's form: no word, and longer than any provider's code.
 _LONG_RUN = re.compile(
-    r"(?<![0-9A-Za-z])[0-9A-Za-z]{6}-[0-9A-Za-z]{6,11}-[0-9A-Za-z]{2,4}(?![0-9A-Za-z])|[A-Za-z0-9]{10,}"
+    r"(?<![0-9A-Za-z])[0-9A-Za-z]{6}-[0-9A-Za-z]{6,11}-[0-9A-Za-z]{2,4}(?![0-9A-Za-z]|\.[0-9])|[A-Za-z0-9]{10,}"
 )
 #: A code and words without a blank between them, as a few servers write.
 _CODE_AND_WORDS = re.compile(r"[245]\d\d[A-Za-z]")
 _DIGIT = re.compile(r"\d")
 _LONG = 10
 _NO_DIGITS = dict.fromkeys(map(ord, "0123456789"))
-_LONG_NUMBER = re.compile(r"\d{10,}")
+_LONG_NUMBER = re.compile(r"[0-9]{10,}")
 #: Digits in a long run from which on it is an id; `ipv6-smtp-a1` has fewer.
 _ID_DIGITS = 3
 #: Words that need no masking, learnt as they come: asking for one is far cheaper than looking for ids in it.
@@ -89,12 +91,13 @@ class Wording(NamedTuple):
 
 def wording_of(text: str) -> Wording:
     """The wording of a text that is on one line already."""
-    shown = text
-    if not shown.isascii():
-        # NFKC makes full-width letters and punctuation plain, and puts combining accents together.
-        shown = " ".join(unicodedata.normalize("NFKC", shown).translate(_PLAIN).split())
-        for parted, whole in _AM:
-            shown = shown.replace(parted, whole)
+    if text.isascii():
+        shown = masked(text)
+        return Wording(shown, shown.lower().encode())
+    # NFKC makes full-width letters and punctuation plain, and puts combining accents together.
+    shown = " ".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).split())
+    for parted, whole in _AM:
+        shown = shown.replace(parted, whole)
     shown = masked(shown)
     return Wording(shown, folded_octets(shown))
 
@@ -129,13 +132,13 @@ def _masked_word(word: str) -> str:
     else:
         result = word
     if _DIGIT.search(result):
+        if len(result) >= _LONG:
+            result = _LONG_NUMBER.sub("0000000000", result)
+            result = _LONG_RUN.sub(_masked_run, result)
         if "." in result:
             result = _IPV4.sub("192.0.2.1", result)
         if ":" in result:
             result = _IPV6.sub("::0", result)
-        if len(result) >= _LONG:
-            result = _LONG_NUMBER.sub("0000000000", result)
-            result = _LONG_RUN.sub(_masked_run, result)
     if result == word and len(word) <= _LONGEST_PLAIN and len(_plain) < _MOST_PLAIN:
         _plain.add(word)
     return result

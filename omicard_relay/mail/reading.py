@@ -10,8 +10,9 @@ transcript holds several, the first refusal is read.
 import re
 from datetime import datetime
 
+from omicard_relay.mail.hints import may_be_wrapped
 from omicard_relay.mail.reply import Reply, Stage
-from omicard_relay.mail.wrappers import may_be_wrapped, peel
+from omicard_relay.mail.wrappers import peel
 
 __all__ = ["read_reply"]
 

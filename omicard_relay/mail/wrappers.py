@@ -12,13 +12,12 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
+from omicard_relay.mail.hints import may_be_wrapped
 from omicard_relay.mail.reply import Stage
 from omicard_relay.mail.stagewords import stage_of
 
 __all__ = ["MAX_LAYERS", "Peeled", "may_be_wrapped", "peel"]
 
-#: What stands at an end of a text that one of the layers opens or closes: `[internal]`, `#550 …`, `(in reply to …)`.
-_OPENERS, _CLOSING = frozenset("[#("), frozenset(")]#")
 #: Real reports nest three or four deep; more is somebody playing.
 MAX_LAYERS = 8
 
@@ -31,49 +30,6 @@ class Peeled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     host: str | None = None
     ip: str | None = None
     reply_code: str | None = None
-
-
-#: Of each layer below but those that the ends of a text betray, words that it cannot do without; in lower case.
-_HINTS = (
-    ";",
-    "[internal]",
-    "delivery temporarily suspended: ",
-    "iving",
-    "not going to try",
-    "<<< ",
-    " said",
-    " says",
-    "talk to me",
-    "respond",
-    " error from remote ",
-    " - ",
-    "transfail",
-    "last error",
-    "host_said",
-    "remote server",
-    " was:",
-    "replied",
-    "following ",
-    "(reason:",
-    "(state ",
-    "error_code",
-    "reported error",
-    "led=",
-    "connect to ",
-    "lost connection with ",
-    "conversation with ",
-)
-
-
-def may_be_wrapped(line: str) -> bool:
-    """Whether some layer could be taken off; False is certain, True is a perhaps. `line` is on one line already."""
-    if line[:1] in _OPENERS or line[-1:] in _CLOSING:
-        return True
-    lower = line.lower()
-    for hint in _HINTS:  # noqa: SIM110  twice as fast as any() with a generator
-        if hint in lower:
-            return True
-    return False
 
 
 def peel(line: str) -> Peeled:
@@ -125,6 +81,26 @@ def _prefixes(peeled: Peeled) -> Peeled | None:
     if found is None and "[" in start:
         found = _INTERNAL.match(text)
     return _inner(peeled, text[found.end() :]) if found else None
+
+
+_DIAGNOSTIC = re.compile(r"\bdiagnostic-code: ?", re.IGNORECASE)
+_REMOTE_MTA = re.compile(r"\bremote-mta: ?(?:dns ?; ?)?([^\s;]{1,255})", re.IGNORECASE)
+_NEXT_FIELD = re.compile(
+    r"\s(?:last-attempt-date|will-retry-until|final-log-id|final-recipient|original-recipient|action|status|remote-mta"
+    r"|reporting-mta|arrival-date|x-[a-z-]{1,40}): ",
+    re.IGNORECASE,
+)
+
+
+def _report_fields(peeled: Peeled) -> Peeled | None:
+    """The fields of a DSN pasted as they are (RFC 3464 §2.3): what stands behind Diagnostic-Code, up to the next field."""
+    found = _DIAGNOSTIC.search(peeled.text) if "iagnostic-" in peeled.text else None
+    if not found:
+        return None
+    rest = peeled.text[found.end() :]
+    end = _NEXT_FIELD.search(rest)
+    host = _REMOTE_MTA.search(peeled.text)
+    return _inner(peeled, rest[: end.start()] if end else rest, host=host.group(1) if host else None)
 
 
 _REPLY_TO = re.compile(
@@ -275,6 +251,8 @@ _MARK_HINT = re.compile(
     r"|reported error|led="
 )
 _CLOSERS = {"'": "'", '"': '"', "<": ">", "[": "]", "(": ")"}
+# An address or a host name at the start of the remote words, no quotation of them.
+_IN_BRACKETS = re.compile(r"<[^<>\s]{1,320}>|\[[^\[\]\s]{1,255}\]")
 
 
 def _marks(peeled: Peeled) -> Peeled | None:
@@ -284,7 +262,7 @@ def _marks(peeled: Peeled) -> Peeled | None:
     last = found[-1]
     rest = peeled.text[last.end() :].strip()
     closer = ")" if last.group().startswith(("(", "last transfail")) else ""
-    if rest[:1] in _CLOSERS and not closer:
+    if rest[:1] in _CLOSERS and not closer and not _IN_BRACKETS.match(rest):
         closer, rest = _CLOSERS[rest[0]], rest[1:]
     if closer and closer in rest[4:]:
         rest = rest[: rest.rindex(closer)]
@@ -330,6 +308,7 @@ def _qmail(peeled: Peeled) -> Peeled | None:
 
 
 _LAYERS: tuple[Callable[[Peeled], Peeled | None], ...] = (
+    _report_fields,
     _prefixes,
     _reply_to,
     _qmail,

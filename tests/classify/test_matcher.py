@@ -97,15 +97,16 @@ def test_a_rule_without_exceptions_is_never_excepted() -> None:
 WORDS = st.sampled_from(["full", "信箱", "é", "user", "no", "箱", "q1", "a_b", "x-", "[t]", "ς"])
 PIECES = st.sampled_from(
     [
-        "full", "信箱", "é", "(user|no)", "(a|)", "x?", "[ab]", "[a-f]{1,3}", r"\d", r"\d{2}", "q{2}", "(mn){0,2}", "x+", ".{0,3}",
-        ".{0,9}", ".{2}", ".", r"\b", r"\B", " ", r"\.", "[^ ]{1,3}", r"\s", r"\w", r"\W{0,2}", "(no|not .{0,4}) ", "ς", "(箱|é)",
+        "full", "信箱", "é", "(user|no)", "(a|)", "x?", "[ab]", "[a-f]{1,3}", r"\d", r"\d{2}", "q{2}", "(mn){0,2}", "x+",
+        ".{0,3}", ".{0,9}", ".{2}", ".", r"\b", r"\B", " ", r"\.", "[^ ]{1,3}", r"\s", r"\w", r"\W{0,2}",
+        "(no|not .{0,4}) ", "ς", "(箱|é)",
     ]
 )  # fmt: skip
 PATTERNS = st.lists(PIECES, min_size=1, max_size=5).map("".join)
 PHRASES = st.lists(WORDS, min_size=1, max_size=3).map(" … ".join)
 TEXTS = st.lists(
     st.sampled_from(
-        ["full", "信箱", "é", "É", "user", "no ", "not 信 ", "a", "x", "xx", "qq", "mn", "1", "42", " ", ".", "_", "-", "[t]", "Σ", "箱"]
+        ["full", "信箱", "é", "É", "user", "no ", "not 信 ", "a", "x", "xx", "qq", "mn", "1", "42", " ", ".", "_", "-", "Σ"]
     ),
     max_size=10,
 ).map("".join)  # fmt: skip

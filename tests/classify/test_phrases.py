@@ -5,6 +5,7 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omicard_relay.classify import phrases
 from omicard_relay.classify.phrases import WORD_OCTETS, Part, find_phrase, plain_phrase, write_out
 from omicard_relay.classify.wording import folded_octets
 from tests.judging import matches, policies
@@ -38,8 +39,8 @@ def expression_and_text(draw: st.DrawFn) -> tuple[str, str]:
 def test_phrases_and_branches_find_what_re2_finds(case: tuple[str, str]) -> None:
     pattern, text = case
     octets = folded_octets(text)
-    phrases, branches = write_out(pattern)
-    places = [place for phrase in phrases if (place := find_phrase(octets, phrase)) is not None]
+    written, branches = write_out(pattern)
+    places = [place for phrase in written if (place := find_phrase(octets, phrase)) is not None]
     by_branch = False
     for branch, clauses in branches:
         holds = matches(branch, octets)
@@ -50,6 +51,30 @@ def test_phrases_and_branches_find_what_re2_finds(case: tuple[str, str]) -> None
     for start, end in places:
         assert 0 <= start <= end <= len(octets)
         assert matches(pattern, octets[max(0, start - 1) : end + 1])
+
+
+PARTS = st.lists(
+    st.builds(
+        Part,
+        st.sampled_from([b"a", b"ab", b"aba", "信".encode(), "信a".encode(), b" "]),
+        st.integers(0, 2),
+        st.integers(2, 5),
+        st.sampled_from([None, None, True, False]),
+        st.sampled_from([None, None, True, False]),
+    ),
+    min_size=1,
+    max_size=4,
+).map(tuple)
+
+
+@given(PARTS, st.text(alphabet="aab 信", max_size=60))
+@settings(max_examples=1000, deadline=None)
+def test_a_text_read_in_turn_gives_the_same_place(phrase: phrases.Phrase, text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phrases, "_TRIES", 1_000)
+        one_by_one = find_phrase(text.encode(), phrase)
+        patch.setattr(phrases, "_TRIES", 0)
+        assert find_phrase(text.encode(), phrase) == one_by_one
 
 
 CJK_GAPS = [
@@ -97,8 +122,8 @@ def test_a_boundary_that_never_is_gives_no_phrase(pattern: str) -> None:
     "pattern", [".{1,3}ab", r"ab.{0,3}\b.{0,3}cd", "ab[^ ]", "(ab)+", r"\w{3}", "[a-z]{2}", "(?i)ab"]
 )
 def test_what_cannot_be_written_out_stays_an_expression(pattern: str) -> None:
-    phrases, branches = write_out(pattern)
-    assert phrases == []
+    written, branches = write_out(pattern)
+    assert written == []
     assert [branch for branch, _ in branches] == [pattern.replace("(ab)+", "(?:ab)+")]
 
 
