@@ -168,7 +168,9 @@ def _repeated(node: Node, source: str, least: int, most: int) -> Node:
     if node.kind in ("opaque", "gap"):
         return Node("opaque", source)
     if 0 < most <= _COPIES and (most == 1 or len(node.parts) != _DIGITS):
-        copies = tuple(Node("sequence", node.source * count, parts=(node,) * count) for count in range(most, least - 1, -1))
+        copies = tuple(
+            Node("sequence", node.source * count, parts=(node,) * count) for count in range(most, least - 1, -1)
+        )
         return Node("choice", source, parts=copies)
     # One copy is certain where there must be any, what follows it is not.
     return Node("repeat", source, parts=(node,)) if least else Node("opaque", source)
