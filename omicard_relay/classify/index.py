@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 #: Changes with the meaning of the tables, and with the library that compiled them.
-FORM = f"2 hyperscan {version('hyperscan')}"
+FORM = f"3 hyperscan {version('hyperscan')}"
 #: Characters that `…` in a phrase stands for at most.
 _GAP_CHARACTERS = 60
 #: Words of a clause that are worth looking for one by one before google-re2 is asked.

@@ -9,6 +9,8 @@ Not here: what a rule's conditions say (conditions.py), and the tables behind th
 
 import threading
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import hyperscan
 import re2
@@ -31,22 +33,35 @@ _ALWAYS = -1
 _ANYWAY = (_ALWAYS, 0)
 
 
-def _options(encoding: object) -> re2.Options:
+def _options(encoding: object, max_mem: int) -> re2.Options:
     options = re2.Options()
     options.case_sensitive = False
     options.never_capture = True
     options.dot_nl = True
     options.log_errors = False
     options.encoding = encoding
+    options.max_mem = max_mem
     return options
 
 
-_OPTIONS = _options(re2.Options.Encoding.UTF8)
-_OCTET_OPTIONS = _options(re2.Options.Encoding.LATIN1)
-#: Expressions that are kept compiled, some 50 kB each; a mail log needs a few hundred.
-_MOST_COMPILED = 1500
-#: Expressions that were asked for, compiled; those of an earlier release of the rules are mostly those of the next one.
-_compiled: dict[tuple[str, bool], object] = {}
+#: Octets that one expression may take, its states included, beyond which google-re2 forgets states and goes on; what does
+#: not even compile in the first gets the second, google-re2's own figure.
+_MEMORY = (150_000, 8 << 20)
+_TEXT_OPTIONS = tuple(_options(re2.Options.Encoding.UTF8, octets) for octets in _MEMORY)
+_OCTET_OPTIONS = tuple(_options(re2.Options.Encoding.LATIN1, octets) for octets in _MEMORY)
+#: Expressions that are kept compiled, some 30 kB each; a mail log needs a few hundred.
+_MOST_COMPILED = 2500
+
+
+@lru_cache(maxsize=_MOST_COMPILED)
+def _compiled(expression: str, is_ascii: bool) -> Any:
+    """An expression for texts of plain ASCII, or for any; those that were asked for lately are kept, whatever the rules."""
+    # Of plain ASCII each octet is a character, and a program for octets is far smaller.
+    small, large = _OCTET_OPTIONS if is_ascii and expression.isascii() else _TEXT_OPTIONS
+    try:
+        return re2.compile(expression.encode(), small)
+    except re2.error:
+        return re2.compile(expression.encode(), large)
 
 
 class Matcher:
@@ -137,15 +152,7 @@ class Matcher:
         )
 
     def _search(self, expression: str, octets: bytes) -> tuple[int, int] | None:
-        # Of plain ASCII each octet is a character, and a program for octets has a tenth of the size.
-        is_ascii = octets.isascii()
-        compiled = _compiled.get((expression, is_ascii))
-        if compiled is None:
-            options = _OCTET_OPTIONS if is_ascii and expression.isascii() else _OPTIONS
-            if len(_compiled) >= _MOST_COMPILED:
-                _compiled.pop(next(iter(_compiled)), None)
-            compiled = _compiled[expression, is_ascii] = re2.compile(expression.encode(), options)
-        match = compiled.search(octets)  # type: ignore[attr-defined]
+        match = _compiled(expression, octets.isascii()).search(octets)
         return match.span() if match else None
 
 

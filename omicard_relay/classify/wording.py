@@ -16,19 +16,19 @@ __all__ = ["ADDRESS", "Wording", "folded_octets", "masked", "wording_of"]
 #: What stands in the place of every address.
 ADDRESS = "a@b"
 # A code that a multi-line reply puts before an address stays: `550-ann@example.com`; read_reply reads it there.
-_CODES = r"((?:[!#-&*+./?^`{|}~-]{0,3}[245]\d\d(?!\d)[#-]{0,3})?+(?:[#-]{0,3}[245]\.\d{1,3}\.\d{1,3}(?!\d|\.\d)-?)?+)"
+_CODES = r"((?:[!#-&*+./?^`{|}~-]{0,3}[245]\d\d(?!\d)[#-]{0,3})?(?:[#-]{0,3}[245]\.\d{1,3}\.\d{1,3}(?!\d|\.\d)-?)?)"
 # Each run is read once, from where it begins, however long: a limit would leave a part that the next masking reads
 # anew. A backslash is no part of an address: `ann@example.com\n550 ...` is how some logs write a line break.
 _ADDRESS = re.compile(
-    rf"""(?<![^\s<>"'()\[\],:;=\\]){_CODES}[^\s<>"'()\[\],:;@=\\\x00]++@[^\s<>"'()\[\],;:@/?&=\\]+(?<![.!])"""
+    rf"""(?<![^\s<>"'()\[\],:;=\\]){_CODES}[^\s<>"'()\[\],:;@=\\\x00]+@[^\s<>"'()\[\],;:@/?&=\\]+(?<![.!])"""
 )
 _ASCII_ADDRESS = re.compile(
-    rf"""(?<![!#-&*+./0-9?-Z^-~-]){_CODES}[!#-&*+./0-9?A-Z^-~-]++@[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*(?<!-)"""
+    rf"""(?<![!#-&*+./0-9?-Z^-~-]){_CODES}[!#-&*+./0-9?A-Z^-~-]+@[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*(?<!-)"""
 )
 #: Stands for an address while a word is worked on; no text that is masked holds it.
 _MASKED = "\x00"
 _MASKED_ADDRESS = rf"\1{_MASKED}"
-_QUOTED_ADDRESS = re.compile(r"""<"[^"<>]++"@[^\s<>@]++>""")
+_QUOTED_ADDRESS = re.compile(r"""<"[^"<>]+"@[^\s<>@]+>""")
 # Private, loopback and unset addresses stay: an MX that points to one is a fault of its own (RFC 6890 §2.2.2).
 _IPV4 = re.compile(
     r"(?<![0-9A-Za-z.])(?!(?:0|10|127|169\.254|172\.(?:1[6-9]|2\d|3[01])|192\.168)\.)"
@@ -40,7 +40,7 @@ _IPV6 = re.compile(
 )
 #: Letters and digits in one run, ten or more of them, or in Exim's form: no word, and longer than any provider's code.
 _LONG_RUN = re.compile(
-    r"(?<![0-9A-Za-z])[0-9A-Za-z]{6}-[0-9A-Za-z]{6,11}-[0-9A-Za-z]{2,4}(?![0-9A-Za-z]|\.[0-9])|[A-Za-z0-9]{10,}"
+    r"(?<![0-9A-Za-z])[0-9A-Za-z]{6}-[0-9A-Za-z]{6,11}-(?!id0)[0-9A-Za-z]{2,4}(?![0-9A-Za-z]|\.[0-9])|[A-Za-z0-9]{10,}"
 )
 #: A code and words without a blank between them, as a few servers write.
 _CODE_AND_WORDS = re.compile(r"[245]\d\d[A-Za-z]")

@@ -64,8 +64,9 @@ _TYPE = re.compile(
     r"(?:diagnostic-code: ?)?(?:smtp|lmtp|esmtp|dns|unknown|rfc822|x-[a-z0-9-]{1,30}) ?; ?", re.IGNORECASE
 )
 _OWN_ANSWER = re.compile(r"\[9[0-3]\d\] (?=\S)")
-_INTERNAL = re.compile(r"^(.{0,60}?)\[internal\] ?", re.IGNORECASE)
-_SUSPENDED = re.compile(r"delivery temporarily suspended: ", re.IGNORECASE)
+# ASCII, as `may_be_wrapped` sees it: else a dotless i or a long s would be an i and an s.
+_INTERNAL = re.compile(r"^(.{0,60}?)\[internal\] ?", re.IGNORECASE | re.ASCII)
+_SUSPENDED = re.compile(r"delivery temporarily suspended: ", re.IGNORECASE | re.ASCII)
 
 
 def _prefixes(peeled: Peeled) -> Peeled | None:

@@ -11,8 +11,8 @@ from omicard_relay.classify import Judge, index, matcher, phrases
 from omicard_relay.classify.wording import masked, wording_of
 from omicard_relay.mail import Evidence, Road, printable, read_reply
 from omicard_relay.mail.wrappers import peel
+from tests.judging import aside, policies, spliced, texts_of
 from tests.judging import judge as shared_judge
-from tests.judging import policies, spliced, texts_of
 
 POLICIES = policies()
 JUDGE = shared_judge()
@@ -161,5 +161,6 @@ def test_every_example_cut_anywhere_is_judged() -> None:
 def test_own_rules_for_codes_alone_meet_any_text() -> None:
     """A set of rules without any word has no literal to find, whatever stands in the text."""
     rules = tuple(rule for rule in POLICIES.rules if rule.strength in ("enhanced", "reply"))
-    judge = Judge(type(POLICIES)(codes=POLICIES.codes, rules=rules))
+    with aside():
+        judge = Judge(type(POLICIES)(codes=POLICIES.codes, rules=rules))
     assert judge.judge_text("550 5.1.1 \x01\x02").bounce_code == 902

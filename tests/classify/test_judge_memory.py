@@ -11,7 +11,7 @@ from omicard_relay.classify import judge as judging
 from omicard_relay.classify.judge import NO_CAUSE
 from omicard_relay.mail import Evidence, Reply, Road, Stage, read_reply
 from omicard_relay.tables import Policies, Rule, Strength
-from tests.judging import policies, spliced
+from tests.judging import aside, policies, spliced
 
 POLICIES = policies()
 
@@ -23,7 +23,8 @@ def judge() -> Judge:
 
 
 def small(*rules: Rule) -> Judge:
-    return Judge(Policies(codes=POLICIES.codes, rules=rules))
+    with aside():
+        return Judge(Policies(codes=POLICIES.codes, rules=rules))
 
 
 def rule(name: str, code: int, **more: object) -> Rule:

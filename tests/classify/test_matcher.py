@@ -15,9 +15,11 @@ from omicard_relay.mail import read_reply
 from omicard_relay.tables import Rule, Strength
 from tests.judging import (
     EVERYTHING,
+    aside,
     found_by_matcher,
     found_by_re2,
     found_one_by_one,
+    matcher_of,
     matches,
     policies,
     spliced,
@@ -68,7 +70,7 @@ def test_the_place_found_is_one_of_the_rule() -> None:
 
 
 def test_of_several_places_of_plain_phrases_the_longest_is_told() -> None:
-    matcher = Matcher((text_rule(phrases=("full", "mailbox full")),), [0])
+    matcher = matcher_of(text_rule(phrases=("full", "mailbox full")))
     assert found_by_matcher(matcher, b"full, the mailbox full, full") == {0: (10, 22)}
 
 
@@ -127,7 +129,7 @@ def test_made_up_rules_are_found_where_re2_finds_them(
         [text_rule(f"p{number}", pattern=pattern) for number, pattern in enumerate(patterns)]
         + [text_rule(f"w{number}", phrases=(words,)) for number, words in enumerate(phrases)]
     )
-    matcher = Matcher(rules, [0] * len(rules))
+    matcher = matcher_of(*rules)
     for text in texts:
         octets = folded_octets(text)
         if not octets:
@@ -142,7 +144,7 @@ def test_made_up_rules_are_found_where_re2_finds_them(
 @given(PATTERNS, TEXTS)
 @settings(max_examples=300, deadline=None)
 def test_made_up_exceptions_hold_where_re2_says_so(pattern: str, text: str) -> None:
-    matcher = Matcher((text_rule(phrases=("full",), unless=pattern),), [0])
+    matcher = matcher_of(text_rule(phrases=("full",), unless=pattern))
     octets = folded_octets(text)
     if octets and not matches(pattern, b""):
         assert matcher.excepted(0, octets) == matches(pattern, octets)
@@ -153,7 +155,7 @@ NEIGHBOURS = ["", " ", "a", "7", "_", "-", "信", "é", "\U0001f4eb"]
 
 @pytest.mark.parametrize("words", ["full", "-full", "full]", "信箱", "x"])
 def test_a_phrase_stands_alone_beside_every_neighbour(words: str) -> None:
-    matcher = Matcher((text_rule(phrases=(words,)),), [0])
+    matcher = matcher_of(text_rule(phrases=(words,)))
     for left in NEIGHBOURS:
         for right in NEIGHBOURS:
             octets = f"{left}{words}{right}".encode()
@@ -164,14 +166,14 @@ def test_a_phrase_stands_alone_beside_every_neighbour(words: str) -> None:
 
 
 def test_a_phrase_inside_a_longer_word_does_not_hide_the_one_that_stands_alone() -> None:
-    matcher = Matcher((text_rule(phrases=("full", "user … full")),), [0])
+    matcher = matcher_of(text_rule(phrases=("full", "user … full")))
     assert set(found_by_matcher(matcher, b"fully full")) == {0}
     assert set(found_by_matcher(matcher, b"fully")) == set()
 
 
 def test_a_large_expression_that_the_tables_take_is_asked_for() -> None:
     wide = "|".join(f"{letter}.{{0,300}}é.{{0,300}}[^{letter}]{{1,300}}z" for letter in "ab")
-    matcher = Matcher((text_rule(pattern=wide),), [0])
+    matcher = matcher_of(text_rule(pattern=wide))
     assert set(found_by_matcher(matcher, "a - é - bz".encode())) == {0}
 
 
@@ -180,7 +182,8 @@ def test_a_large_expression_that_the_tables_take_is_asked_for() -> None:
 
 def test_the_strongest_are_asked_first_and_the_weaker_ones_not_at_all() -> None:
     rules = tuple(text_rule(f"r{rank}", pattern=f"over [^ ]{{1,9}} quota[{rank}x]") for rank in range(5))
-    matcher = Matcher(rules, [4, 0, 3, 1, 2])
+    with aside():
+        matcher = Matcher(rules, [4, 0, 3, 1, 2])
     hits = matcher.hits(b"over your quotax")
     assert [question[2] for question in matcher.promised(hits, EVERYTHING)] == [1, 3, 4, 2, 0]
     assert [question[2] for question in matcher.promised(hits, 2)] == [1, 3, 4]
@@ -188,7 +191,7 @@ def test_the_strongest_are_asked_first_and_the_weaker_ones_not_at_all() -> None:
 
 
 def test_what_is_promised_is_asked_once() -> None:
-    matcher = Matcher((text_rule(pattern="(alpha|beta)[^ ]{1,3}(gamma|delta)"),), [0])
+    matcher = matcher_of(text_rule(pattern="(alpha|beta)[^ ]{1,3}(gamma|delta)"))
     hits = matcher.hits(b"alpha beta alpha gamma delta")
     questions = matcher.promised(hits, EVERYTHING)
     assert len(questions) == len({question[1] for question in questions})

@@ -35,7 +35,7 @@ def expression_and_text(draw: st.DrawFn) -> tuple[str, str]:
 
 
 @given(expression_and_text())
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 def test_phrases_and_branches_find_what_re2_finds(case: tuple[str, str]) -> None:
     pattern, text = case
     octets = folded_octets(text)
@@ -68,7 +68,7 @@ PARTS = st.lists(
 
 
 @given(PARTS, st.text(alphabet="aab 信", max_size=60))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_a_text_read_in_turn_gives_the_same_place(phrase: phrases.Phrase, text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(phrases, "_TRIES", 1_000)

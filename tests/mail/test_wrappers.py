@@ -11,15 +11,18 @@ from tests.judging import WRAPPERS, policies, spliced, texts_of
 
 PIECES = st.sampled_from(
     [
-        "host mx.example[192.0.2.1] said: ", "host mx.example says: ", "server a[1.1.1.1] responded: ", "refused to talk to me: ",
-        "SMTP error from remote mail server after ", "RCPT TO:<a@b>: ", "end of data: ", "<<< ", ">>> DATA ", "550 no ", "503 ",
-        "(in reply to RCPT TO command)", "[RCPT_TO]", "[internal] ", "[938] ", "smtp; ", "Diagnostic-Code: ", "x-local; ", "#550 ",
-        "##rfc822;a@b", "#SMTP#", "#< #5.1.1 smtp;", "last error: ", "(last transfail: ", "Remote Server returned ", "'550 5.7.1 no'",
-        "LED=452 ", "response was: ", "host replied: ", "responded as follows: ", "following error: ", "(reason: ", "reported error: ",
-        "5.1.0 - Unknown address error 550-'", "Giving up on 192.0.2.1.", "does not like recipient. ", "Remote host said: ",
+        "host mx.example[192.0.2.1] said: ", "host mx.example says: ", "server a[1.1.1.1] responded: ",
+        "(in reply to RCPT TO command)", "refused to talk to me: ", "SMTP error from remote mail server after ",
+        "RCPT TO:<a@b>: ", "end of data: ", "<<< ", "550 no ",
+        ">>> DATA ", "503 ", "[RCPT_TO]", "[internal] ", "[938] ", "smtp; ", "Diagnostic-Code: ", "x-local; ", "#550 ",
+        "#SMTP#", "##rfc", "#< #5.1.1 smtp;", "last error: ", "(last transfail: ", "Remote Server returned ", "'550 5.7.1 no'",
+        "LED=452 ", "response was: ", "host replied: ", "responded as follows: ", "following error: ", "(reason: ",
+        "reported error: ", "5.1.0 - Unknown address error 550-'", "Giving up on 192.0.2.1.", "does not like recipient. ",
         "I'm not going to try again; this message has been in the queue too long.", "connect to mx.example[192.0.2.1]:25: ",
-        "lost connection with mx.example[192.0.2.1] while sending RCPT TO", "delivery temporarily suspended: ", "error_code: 550",
-        "SMTP ERROR (STATE 14): ", "while talking to mx.example.: ", "user unknown ", ")", "]", ">", "'", "#", "(", " ",
+        "lost connection with mx.example[192.0.2.1] while sending RCPT TO", "delivery temporarily suspended: ",
+        "error_code: 550",
+        "SMTP ERROR (STATE 14): ", "while talking to mx.example.: ", "user unknown ", "Remote host said: ", ")", "]", ">",
+        "'", "#", "(", " ",
     ]
 )  # fmt: skip
 LINES = st.lists(PIECES, max_size=7).map(lambda pieces: " ".join("".join(pieces).split()))
@@ -33,7 +36,7 @@ def taken(line: str) -> list[str]:
 
 
 @given(LINES | st.text(max_size=80).map(lambda text: " ".join(text.split())))
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_a_line_that_may_not_be_wrapped_is_not(line: str) -> None:
     if not may_be_wrapped(line):
         assert taken(line) == []
@@ -73,7 +76,7 @@ def test_reading_a_bare_line_is_reading_a_peeled_one() -> None:
 
 
 @given(LINES)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_peeling_ends_and_gives_a_part_of_the_line(line: str) -> None:
     peeled = peel(line)
     assert len(peeled.text) <= len(line)
@@ -95,7 +98,7 @@ def test_every_example_keeps_its_codes_in_every_wrapper() -> None:
     [
         ("The response from the remote server was: <ann@example.com>: user unknown", "<ann@example.com>: user unknown"),
         ("The response from the remote server was: <ann@example.com> unknown <x>", "<ann@example.com> unknown <x>"),
-        ("Remote Server returned '<ann@example.com> unknown'", "<ann@example.com> unknown"),
+        ("host replied: '<ann@example.com> unknown'", "<ann@example.com> unknown"),
         ("last error: [mx.example] said no [really]", "[mx.example] said no [really]"),
         ("host replied: <550 5.1.1 no such user>", "550 5.1.1 no such user"),
     ],
