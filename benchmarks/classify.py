@@ -7,6 +7,7 @@ cold: each reply is new, nothing is remembered of it. warm: a stream in which so
 another address, IP address and queue id, as a mail log has them. jsonl: the same stream through the command line.
 peer: one compiled `re` alternation a rule, asked one by one; it peels no wrapper, weighs nothing and knows no conditions.
 start: a new process until its first verdict, without and with what was compiled kept on disk.
+memory: of a process that has judged each example once, its most.
 """
 
 import argparse
@@ -15,7 +16,6 @@ import json
 import os
 import random
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,6 +30,13 @@ from omicard_relay.tables import Strength, load_policies
 _TEMPLATES = 300
 _STREAM = 40_000
 _FIRST = "from omicard_relay.services.judging import judge_of\nfrom omicard_relay.tables import load_policies\n"
+_MEMORY = (
+    "import resource\n"
+    + _FIRST
+    + "policies = load_policies()\njudge = judge_of(policies)\n"
+    + "for rule in policies.rules:\n    for text in rule.examples: judge.judge_text(text)\n"
+    + "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+)
 _START = _FIRST + "judge_of(load_policies()).judge_text('550 5.1.1 no such user')"
 
 
@@ -61,7 +68,8 @@ def main() -> None:
     print(f"judge, warm                 {warm:10,.0f}/s   {warm / loop:6.1f} times the peer")
     print(f"classify --jsonl, warm      {_jsonl(stream):10,.0f}/s   start included")
     print(f"re, one alternation a rule  {loop:10,.0f}/s")
-    print(f"memory of this process      {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:10,.0f} MB")
+    memory = subprocess.run([sys.executable, "-c", _MEMORY], stdout=subprocess.PIPE, check=True).stdout
+    print(f"memory, all replies judged  {float(memory):10,.0f} MB")
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "OMICARD_RELAY_CACHE": folder}
         first, again = (_seconds(environment) for _ in range(2))

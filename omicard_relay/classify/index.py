@@ -153,7 +153,8 @@ def is_usable(tables: MatchTables) -> bool:
 def know_tables(rules: tuple[Rule, ...], tables: MatchTables) -> None:
     """Let `tables_of` give these, which were kept from an earlier process, instead of making them."""
     while len(_known) >= _KNOWN:
-        _known.pop(next(iter(_known)), None)
+        # The smallest is the cheapest to make again.
+        _known.pop(min(_known, key=lambda known: len(_known[known].literals)), None)
     _known[rules] = tables
 
 

@@ -34,6 +34,7 @@ _WORDS_LIMIT = 200
 #: Replies that are remembered, and how long one may be: together below some 10 MB.
 _REMEMBERED, _REMEMBERED_SIZE = 16_384, 1000
 _T = TypeVar("_T")
+_NEVER: tuple[Verdict, bool] = (Verdict(bounce_code=900, rule_id="", confidence=0), False)
 #: Below every rank.
 _WEAKEST = 1_000
 #: The size of a proposal by the three digits alone; no enhanced status code is as short.
@@ -140,7 +141,7 @@ class Judge:
             reply = read_reply(text, stage=stage, host=host)
             evidence = Evidence(road=Road.MANUAL, recipient=recipient or "", replies=(reply,))
             said = self.judge(evidence) or _no_cause(evidence), reply.reply_class
-            _remember(self._told, key, said)
+            _remember(self._told, key, said, len(key[0]) + len(host or "") + len(key[3] or ""))
         return said
 
     def _read(self, reply: Reply, evidence: Evidence, depth: int) -> tuple[Verdict, bool] | None:
@@ -155,16 +156,19 @@ class Judge:
             evidence.road._value_,
             reply.host,
             evidence.remote_mta,
-            domain_of(evidence.recipient),
-            domain_of(evidence.original_recipient),
+            domain_of(evidence.recipient) if evidence.recipient else "",
+            domain_of(evidence.original_recipient) if evidence.original_recipient else "",
             evidence.dsn_action,
             evidence.feedback_type,
             bool(evidence.new_address),
         )
-        if key in self._read_before:
-            return self._read_before[key]
+        # Another thread may empty the memory at any moment: one look, not two.
+        known = self._read_before.get(key, _NEVER)
+        if known is not _NEVER:
+            return known
         result = self._read_anew(reply, evidence, wording, depth)
-        _remember(self._read_before, key, result)
+        names = (reply.enhanced_status, *key[6:12])
+        _remember(self._read_before, key, result, len(wording.shown) + sum([len(name) for name in names if name]))
         return result
 
     def _read_anew(self, reply: Reply, evidence: Evidence, wording: Wording, depth: int) -> tuple[Verdict, bool] | None:
@@ -270,9 +274,9 @@ def _is_open(known: _Known, reply: Reply, evidence: Evidence) -> bool:
     return holds(known.conditions, reply, evidence)
 
 
-def _remember(memory: dict[tuple[object, ...], _T], key: tuple[object, ...], value: _T) -> None:
+def _remember(memory: dict[tuple[object, ...], _T], key: tuple[object, ...], value: _T, size: int) -> None:
     """Keep the result for a short text and short names; a full memory begins anew, which costs less than keeping its order."""
-    if sum([len(part) for part in key if isinstance(part, str)]) <= _REMEMBERED_SIZE:
+    if size <= _REMEMBERED_SIZE:
         if len(memory) >= _REMEMBERED:
             memory.clear()
         memory[key] = value
