@@ -138,7 +138,8 @@ class Judge:
         key = (masked(text[:_TEXT_LIMIT]), stage and stage._value_, host, domain_of(recipient) if recipient else None)
         said = self._told.get(key)
         if said is None:
-            reply = read_reply(text, stage=stage, host=host)
+            # Of the text with which it is remembered, so that no verdict depends on what was asked before.
+            reply = read_reply(key[0], stage=stage, host=host)
             evidence = Evidence(road=Road.MANUAL, recipient=recipient or "", replies=(reply,))
             said = self.judge(evidence) or _no_cause(evidence), reply.reply_class
             _remember(self._told, key, said, len(key[0]) + len(host or "") + len(key[3] or ""))

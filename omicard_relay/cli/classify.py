@@ -5,6 +5,7 @@ A bad line of JSON gives an error on standard error that names the line; the res
 
 import io
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -175,11 +176,13 @@ def _read(line: bytes) -> _Question:
     except (ValueError, RecursionError):
         # Slower, takes octets that are no UTF-8, and says better what is wrong.
         try:
-            row = json.loads(line.decode("utf-8", "replace"))
+            row = json.loads(line.decode("utf-8", "replace").removeprefix("\ufeff"), parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             raise _BadLineError(say("classify-no-json", why=one_line(str(error), 120))) from None
     if not isinstance(row, dict):
         raise _BadLineError(say("classify-no-object"))
+    if isinstance(row.get("id"), float) and not math.isfinite(row["id"]):
+        raise _BadLineError(say("classify-no-json", why="a number too large"))
     if row.get("text") is None:
         raise _BadLineError(say("classify-no-text"))
     for key in ("text", "stage", "host", "recipient"):
@@ -192,6 +195,10 @@ def _read(line: bytes) -> _Question:
         host=row.get("host"),
         recipient=row.get("recipient"),
     )
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
 
 
 def _stage(word: str | None) -> Stage | None:

@@ -22,7 +22,7 @@ TEXT_LIMIT = 20_000
 _REPLY_CODE = r"(?:2[0-5]|4[2-7]|5[0-7])\d"
 _STATUS = r"[245]\.\d{1,3}\.\d{1,3}(?!\d|\.\d)"
 # `550 5.1.1`, `550-5.1.1`, `550: 5.1.1`, `550 #5.1.1`, `(550 5.1.1)`; the digits must end there, so no IP address and no date.
-_AT_START = re.compile(rf"\W{{0,3}}({_REPLY_CODE})(?![\d.]\d|\d)(?:[\s:#(\[-]{{0,3}}({_STATUS}))?")
+_AT_START = re.compile(rf"\W{{0,3}}({_REPLY_CODE})(?![\d.]\d|\d|@)(?:[\s:#(\[-]{{0,3}}({_STATUS}))?")
 _STATUS_AT_START = re.compile(rf"[\s#(\[<\"'-]{{0,3}}({_STATUS})")
 # qmail's own form of an enhanced status code, wherever it stands: `(#5.1.1)`.
 _QMAIL_STATUS = re.compile(rf"\(#({_STATUS})\)")

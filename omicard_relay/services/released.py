@@ -7,6 +7,7 @@ Known limit: for the moment of replacing a copy that was changed by hand, a read
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -47,8 +48,9 @@ def copy_here(settings: Settings, release: Release) -> None:
         return
     _make_parent(folder.parent, settings)
     # One writer at a time: services and commands of this machine may all have seen the same new number.
-    handle = os.open(folder.parent / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = os.open(folder.parent / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
+        _give_open_file(handle, settings)
         fcntl.flock(handle, fcntl.LOCK_EX)
         _copy_files(settings, release)
         _set_current(settings, release.number)
@@ -82,9 +84,9 @@ def _set_current(settings: Settings, number: int) -> None:
         with os.fdopen(handle, "w") as file:
             file.write(f"{number}\n")
             file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            _give_open_file(file.fileno(), settings)
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        _give_to_owner(Path(name), settings)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -99,7 +101,18 @@ def write_layer(folder: Path, files: Mapping[str, str]) -> None:
             raise TableError(f"`{name}` in a release is no path inside a folder of tables.")
         path = folder.joinpath(*place.parts)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8", newline="")
+        # A draft beside it and a rename: a kill leaves the old file or the new one, and no link is followed.
+        handle, draft = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
 
 
 @contextlib.contextmanager
@@ -130,15 +143,29 @@ def _holds(folder: Path, digest: str) -> bool:
 
 
 def _make_parent(folder: Path, settings: Settings) -> None:
+    if folder.is_symlink():
+        # The owner of `data_dir` could point root anywhere with it.
+        raise NotADirectoryError(
+            errno.ENOTDIR, "is a link; the copies of releases lie in a folder of their own", str(folder)
+        )
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         _give_to_owner(folder, settings)
 
 
 def _give_to_owner(path: Path, settings: Settings) -> None:
-    """What root writes belongs to the owner of `data_dir`: the services' user writes there, too."""
+    """What root writes belongs to the owner of `data_dir`: the services' user writes there, too. No link is followed.
+
+    The folder itself comes last: until then nobody else can put anything into it.
+    """
     if os.geteuid() != 0:
         return
     owner = Path(settings.data_dir).stat()
-    for one in (path, *path.rglob("*")):
-        os.chown(one, owner.st_uid, owner.st_gid)
+    for one in (*sorted(path.rglob("*"), reverse=True), path):
+        os.chown(one, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _give_open_file(handle: int, settings: Settings) -> None:
+    if os.geteuid() == 0:
+        owner = Path(settings.data_dir).stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from omicard_relay import __version__
 from omicard_relay.classify import Judge
-from omicard_relay.mail import Decision, Evidence, RelayError, StoreError, Verdict
+from omicard_relay.mail import Decision, Evidence, RelayError, StoreError, TableError, Verdict
 from omicard_relay.services.judging import judge_of
 from omicard_relay.services.released import copy_here, is_here, shipped_digest, unpacked
 from omicard_relay.steering import decide
@@ -34,6 +34,7 @@ __all__ = [
     "load_rules",
     "newest_release",
     "note_upgrade",
+    "open_noted",
     "open_rulebook",
     "watch_releases",
 ]
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 #: Seconds before a set that did not load is tried again: the cause may have been this machine's (memory, disk).
 _AGAIN_SECONDS = 60.0
+#: Releases that are tried at a start, from the newest one back.
+_FALLBACKS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,18 +80,45 @@ class Rulebook:
 def open_rulebook(settings: Settings, store: Store) -> Rulebook:
     """The rules in force: the store's newest release, brought to this machine; before the first one the site's folder.
 
-    Raises TableError when the tables are wrong, StoreError when the store cannot be asked.
+    A release that this program cannot load, made by a newer one perhaps, must not stop the line: the newest that loads is
+    taken, at last the shipped rules alone, and the error says so. Raises TableError when the site's folder is wrong and
+    nothing was ever published, StoreError when the store cannot be asked.
     """
-    release = newest_release(store)
-    if release is not None:
-        rules = load_release(release)
-        try:
-            copy_here(settings, release)
-        except OSError as error:
-            log.warning("event=rules-not-copied number=%d error=%r", release.number, str(error))
+    with store.read() as tx:
+        newest = newest_number(tx)
+    if newest is not None:
+        rules, release = _newest_that_loads(store, newest)
+        if release is not None and release.number == newest:
+            try:
+                copy_here(settings, release)
+            except OSError as error:
+                log.warning("event=rules-not-copied number=%d error=%r", release.number, str(error))
         return Rulebook(rules)
     folder = active_folder(settings)
     return Rulebook(_load(folder, release=None, digest=layer_digest(layer_files(folder))))
+
+
+def open_noted(settings: Settings, store: Store) -> Rulebook:
+    """The rules in force for a service that starts, an upgrade of the program noted. Raises as `open_rulebook` does."""
+    rulebook = open_rulebook(settings, store)
+    with store.read() as tx:
+        is_newest = newest_number(tx) == rulebook.current.release
+    # What does not load is not copied into another release.
+    if rulebook.current.release is not None and is_newest and note_upgrade(store):
+        rulebook = open_rulebook(settings, store)
+    return rulebook
+
+
+def _newest_that_loads(store: Store, newest: int) -> tuple[RuleSet, Release | None]:
+    for number in range(newest, max(0, newest - _FALLBACKS), -1):
+        try:
+            with store.read() as tx:
+                release = find_release(tx, number)
+            if release is not None:
+                return load_release(release), release
+        except TableError as error:
+            log.error("event=rules-failed number=%d note=an-older-set-is-in-force error=%r", number, str(error))
+    return _load(None, release=None, digest=layer_digest({})), None
 
 
 def newest_release(store: Store) -> Release | None:
@@ -98,7 +128,7 @@ def newest_release(store: Store) -> Release | None:
         return None if number is None else find_release(tx, number)
 
 
-def note_upgrade(store: Store) -> None:
+def note_upgrade(store: Store) -> bool:
     """Write a release of kind `upgrade` when this program brings other tables than the newest release was written with.
 
     Before the first release nothing is written. Raises StoreError.
@@ -106,10 +136,10 @@ def note_upgrade(store: Store) -> None:
     own = shipped_digest()
     newest = newest_release(store)
     if newest is None or newest.shipped_digest == own:
-        return
+        return False
     with store.write() as tx:
         if newest_number(tx) != newest.number:
-            return  # another service was quicker
+            return True  # another service was quicker
         added = add_release(
             tx,
             after=newest.number,
@@ -122,6 +152,7 @@ def note_upgrade(store: Store) -> None:
             files=newest.files,
         )
     log.info("event=rules-upgraded from=%d to=%d shipped_digest=%s", newest.number, added.number, own[:16])
+    return True
 
 
 async def watch_releases(rulebook: Rulebook, settings: Settings, store: Store, stop: asyncio.Event) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import uvloop
 
 from omicard_relay.mail import RelayError
-from omicard_relay.services.rulebook import Rulebook, note_upgrade, open_rulebook, watch_releases
+from omicard_relay.services.rulebook import Rulebook, open_noted, watch_releases
 from omicard_relay.store.engine import Store
 from omicard_relay.tables.settings import Settings
 
@@ -65,8 +65,7 @@ async def _run(names: tuple[str, ...], settings: Settings, store: Store) -> list
         loop.add_signal_handler(number, stop.set)
     errors: list[Exception] = []
     try:
-        await asyncio.to_thread(note_upgrade, store)
-        rulebook = await asyncio.to_thread(open_rulebook, settings, store)
+        rulebook = await asyncio.to_thread(open_noted, settings, store)
     except RelayError as error:
         return [error]
 

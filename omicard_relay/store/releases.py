@@ -15,7 +15,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from omicard_relay.mail import StoreError
+from omicard_relay.mail import StoreError, TableError
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.schema import rule_release
 
@@ -127,6 +127,12 @@ def _overtaken(newest: int | None) -> str:
 
 
 def _release(row: sa.Row[tuple[object, ...]]) -> Release:
+    try:
+        files = json.loads(zlib.decompress(row.files))
+    except (zlib.error, ValueError) as error:
+        raise TableError(
+            f"Release {row.number} in the store is damaged ({error}); publish or roll back anew."
+        ) from None
     return Release(
         number=row.number,
         created=row.created,
@@ -135,6 +141,6 @@ def _release(row: sa.Row[tuple[object, ...]]) -> Release:
         kind=ReleaseKind(row.kind),
         digest=row.digest,
         shipped_digest=row.shipped_digest,
-        files=json.loads(zlib.decompress(row.files)),
+        files=files,
         rollback_of=row.rollback_of,
     )

@@ -29,8 +29,9 @@ __all__ = [
     "stored_replies",
 ]
 
-#: Rows read at once: some hundred milliseconds of judging at most, a few megabytes with their mails.
+#: Rows read at once: some hundred milliseconds of judging at most. A report comes with its whole mail, which may be large.
 PAGE = 500
+_REPORTS = 20
 #: The bounce code that says that no cause was found.
 _UNKNOWN = 900
 # `mail.example[private/lmtp]`: as wire/logdelivery.py takes the host of a transport that is no IP address.
@@ -125,8 +126,9 @@ def stored_replies(
         last = tx.execute(sa.select(sa.func.max(key))).scalar() or 0
     place = last + 1 if newest_first else 0
     left = limit
+    page = PAGE if kind is ReplyKind.ATTEMPT else min(PAGE, _REPORTS)
     while left is None or left > 0:
-        most = PAGE if left is None else min(PAGE, left)
+        most = page if left is None else min(page, left)
         query = _query(kind, period, unclear)
         query = query.where(key < place) if newest_first else query.where(key > place, key <= last)
         with store.read() as tx:

@@ -135,10 +135,29 @@ def test_a_disk_that_is_full_leaves_what_was_in_force(settings, monkeypatch):
     assert names(settings) == ["1", "current"]
 
 
+def test_a_link_in_the_place_of_the_copies_is_not_followed(settings, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    os.makedirs(settings.data_dir, exist_ok=True)
+    os.symlink(elsewhere, settings.data_path("released"))
+    with pytest.raises(OSError, match="is a link"):
+        copy_here(settings, ONE)
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_what_root_writes_belongs_to_the_owner_of_the_data(settings, monkeypatch):
     given = {}
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda path, user, group: given.setdefault(os.path.basename(path), (user, group)))
+
+    def chown(path, user, group, *, follow_symlinks):
+        assert not follow_symlinks
+        given.setdefault(os.path.basename(path), (user, group))
+
+    def fchown(handle, user, group):
+        given.setdefault(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")), (user, group))
+
+    monkeypatch.setattr(os, "chown", chown)
+    monkeypatch.setattr(os, "fchown", fchown)
     copy_here(settings, ONE)
     owner = os.stat(settings.data_dir)
     assert {"released", "own.toml", "rules"} <= set(given)

@@ -8,13 +8,14 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from omicard_relay.mail import StoreError, TableError
+from omicard_relay.mail import StoreError
 from omicard_relay.services import rulebook as module
 from omicard_relay.services.follow_service import serve_follow
 from omicard_relay.services.rulebook import (
     Rulebook,
     newest_release,
     note_upgrade,
+    open_noted,
     open_rulebook,
     watch_releases,
 )
@@ -102,11 +103,29 @@ def test_suppression_belongs_to_the_set(settings, store):
     assert open_rulebook(settings, store).current.suppress[902].after == 7
 
 
-def test_a_release_that_does_not_load_stops_the_start(settings, store):
+def test_a_release_that_does_not_load_leaves_the_start_to_an_older_one(settings, store, caplog):
+    release(store, rule("site", 921, "zq17"))
     release(store, "this is no TOML")
-    with pytest.raises(TableError, match=r"release 1/rules/own\.toml: is not valid TOML"):
-        open_rulebook(settings, store)
+    book = open_rulebook(settings, store)
+    assert (code(book), book.current.release) == (921, 1)
+    assert "event=rules-failed number=2" in caplog.text
+    assert "release 2/rules/own.toml: is not valid TOML" in caplog.text
     assert released_number(settings) is None
+
+
+def test_without_any_release_that_loads_the_shipped_rules_judge(settings, store):
+    release(store, "this is no TOML")
+    assert open_rulebook(settings, store).current.release is None
+    assert open_noted(settings, store).current.release is None
+
+
+def test_a_damaged_release_in_the_store_is_passed_over_and_named(settings, store, caplog):
+    release(store, rule("site", 921, "zq17"))
+    release(store, rule("site", 922, "zq17"))
+    with store.write() as tx:
+        tx.execute(schema.rule_release.update().where(schema.rule_release.c.number == 2).values(files=b"zq"))
+    assert code(open_rulebook(settings, store)) == 921
+    assert "Release 2 in the store is damaged" in caplog.text
 
 
 def test_a_disk_that_takes_no_copy_does_not_stop_the_start(settings, store, monkeypatch, caplog):
