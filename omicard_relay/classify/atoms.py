@@ -5,9 +5,9 @@ literals (one must occur). The answer may be "perhaps" too often, never "no" wro
 that against google-re2. Only for what phrases.py cannot write out as plain phrases.
 """
 
-from omicard_relay.classify.expressions import Node, read_expression
+from omicard_relay.classify.expressions import Node
 
-__all__ = ["Clauses", "branches_of", "clauses_of", "spread"]
+__all__ = ["Clauses", "clauses_of", "spread"]
 
 #: One set of literals is a clause, clauses are a branch; an empty branch always holds.
 Clauses = tuple[frozenset[str], ...]
@@ -19,15 +19,6 @@ _SHORTEST = 2
 _MOST_CLAUSES = 4
 #: Ways through a branch that are told apart for its first clause.
 _MOST_WAYS = 48
-
-
-def branches_of(pattern: str) -> tuple[Clauses, ...]:
-    """The branches of an expression; `((),)` (always a candidate) when it is beyond the reader."""
-    try:
-        node = read_expression(pattern)
-    except (IndexError, ValueError):
-        return ((),)
-    return tuple(clauses_of(branch) for branch in spread(node))
 
 
 def clauses_of(branch: Node) -> Clauses:

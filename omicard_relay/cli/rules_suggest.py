@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from omicard_relay.cli.context import open_configured_store, print_jsonl, settings_of
+from omicard_relay.cli.context import open_configured_store, print_jsonl, ready_judge, settings_of
 from omicard_relay.cli.language import register, say
 from omicard_relay.cli.moments import MOMENT, progress
 from omicard_relay.cli.rules_add import add_command
@@ -182,10 +182,8 @@ def _gather(
 ) -> tuple[Gatherer, Policies, bool]:
     """What is unclear, the rules by which it is so, and whether every line of the file was readable."""
     if file is not None:
-        from omicard_relay.classify import Judge
-
         policies = load_active(settings)
-        gatherer = Gatherer(Judge(policies), below)
+        gatherer = Gatherer(ready_judge(policies), below)
         return gatherer, policies, _gather_file(file, gatherer, limit)
     from omicard_relay.services.rulebook import open_rulebook
     from omicard_relay.store.replies import Period, count_replies

@@ -78,41 +78,44 @@ def _set_current(settings: Settings, number: int) -> None:
     with contextlib.suppress(TableError):  # it holds something else: written anew
         if released_number(settings) == number:
             return
-    path = settings.data_path("released") / "current"
-    handle, name = tempfile.mkstemp(prefix=".current-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(f"{number}\n")
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            _give_open_file(file.fileno(), settings)
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    _replace(settings.data_path("released") / "current", f"{number}\n", settings)
 
 
 def write_layer(folder: Path, files: Mapping[str, str]) -> None:
     """Write the files of a layer below a folder. Raises OSError, and TableError for a name that would lead out of it."""
+    for path, text in _placed(folder, files):
+        _replace(path, text)
+
+
+def _placed(folder: Path, files: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """Each file's own place, the folder for it made."""
     for name, text in files.items():
         place = PurePosixPath(name)
         if place.is_absolute() or ".." in place.parts or "\x00" in name:
             raise TableError(f"`{name}` in a release is no path inside a folder of tables.")
         path = folder.joinpath(*place.parts)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A draft beside it and a rename: a kill leaves the old file or the new one, and no link is followed.
-        handle, draft = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.fsync(file.fileno())
-            os.replace(draft, path)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
+        yield path, text
+
+
+def _replace(path: Path, text: str, settings: Settings | None = None) -> None:
+    """Write a file by a draft beside it and a rename: a kill leaves the old one or the new one, and no link is followed.
+
+    With `settings` it is the owner of `data_dir`'s from before it has its name.
+    """
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(handle, 0o644)
+            if settings is not None:
+                _give_open_file(handle, settings)
+            os.fsync(handle)
+        os.replace(draft, path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
 
 
 @contextlib.contextmanager
@@ -120,7 +123,8 @@ def unpacked(files: Mapping[str, str], name: str) -> Iterator[Path]:
     """The files in a folder for a moment; a TableError names `name` instead of that folder."""
     with tempfile.TemporaryDirectory(prefix="omicard-rules-") as folder:
         try:
-            write_layer(Path(folder), files)
+            for path, text in _placed(Path(folder), files):
+                path.write_text(text, "utf-8", newline="")  # for a moment: nothing of it needs to last
             yield Path(folder)
         except TableError as error:
             raise TableError(str(error).replace(folder, name)) from None
