@@ -240,7 +240,7 @@ HEAD = '"""A module."""\n\n__all__: list[str] = []\n'
 BAD = [
     (upward, "wire/x.py", "from omicard_relay.store.engine import Store"),
     (upward, "wire/x.py", "import omicard_relay.tables.toml"),
-    (upward, "classify/x.py", "from omicard_relay.bounce import read_mail"),
+    (upward, "classify/x.py", "from omicard_relay.bounce import MailReader"),
     (upward, "classify/x.py", "from omicard_relay import services"),
     (upward, "mail/x.py", "def late():\n    from omicard_relay.wire import lines"),
     (upward, "store/x.py", "import importlib\nimportlib.import_module('omicard_relay.cli.root')"),

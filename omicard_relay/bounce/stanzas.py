@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from omicard_relay.bounce.text import addresses_in, has_words
+from omicard_relay.mail import Stage
 
 __all__ = ["Stanza", "has_code", "read_stanzas", "remote_words"]
 
@@ -64,10 +65,19 @@ _LABEL_TELLS = re.compile(r"unknown|undeliverable|not |invalid|bad |rejected", r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stanza:
-    """One recipient and the report's words about them, line ends kept; "" when there are none."""
+    """One recipient and the report's words about them, line ends kept; "" when there are none.
+
+    `reply` is the remote server's own part where the report sets it apart, with `host`, `status`, reply code and stage as far as
+    told; `original` the address that was written to, where it differs.
+    """
 
     recipient: str
     words: str
+    original: str = ""
+    reply: str = ""
+    host: str | None = None
+    status: str | None = None
+    stage: Stage = Stage.UNKNOWN
 
 
 def read_stanzas(text: str, *, not_these: Iterable[str] = ()) -> tuple[Stanza, ...]:

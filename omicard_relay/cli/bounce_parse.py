@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from omicard_relay.bounce import read_mail
+from omicard_relay.bounce import MailReader
 from omicard_relay.cli.context import print_jsonl, print_table, ready_judge, settings_of
 from omicard_relay.cli.language import current_language, register, say
 from omicard_relay.cli.words import shown
@@ -70,6 +70,7 @@ class _Reader:
 
     def __init__(self, policies: Policies) -> None:
         self.policies, self.judge, self.failed = policies, ready_judge(policies), False
+        self._mails = MailReader(policies.forms)
 
     def rows(self, name: str) -> list[Row]:
         """One row a recipient of a mail; one without a code for a mail that is no failure; none for an unreadable file."""
@@ -80,7 +81,7 @@ class _Reader:
             why = error.strerror or str(error)
             click.echo(say("bounce-unreadable", file=one_line(name), why=why), err=True)
             return []
-        found = read_mail(raw)
+        found = self._mails.read(raw)
         if not found.evidence:
             return [_row(name, found.kind, None)]
         return [self._judged(name, found.kind, evidence) for evidence in found.evidence]

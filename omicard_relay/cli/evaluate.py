@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
-from omicard_relay.bounce import read_mail
+from omicard_relay.bounce import MailReader
 from omicard_relay.classify import Judge
 from omicard_relay.cli.context import print_jsonl, print_table, ready_judge, settings_of
 from omicard_relay.cli.language import register, say
@@ -149,11 +149,12 @@ def _cases(folder: Path, judge: Judge, policies: Policies) -> Iterator[_Case]:
     for row in _with_progress(replies, "replies"):
         verdict = judge.judge_text(row["text"])
         yield _case("replies", gold[row["id"]], verdict, None, row["text"], policies)
+    reader = MailReader(policies.forms)
     by_file: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in mails:
         by_file[row["file"]].append(row)
     for file, rows in _with_progress(list(by_file.items()), "mails"):
-        for row, evidence in _matched(rows, _evidence(folder / file)):
+        for row, evidence in _matched(rows, _evidence(folder / file, reader)):
             found = judge.judge(evidence) if evidence else None
             text = evidence.reply.text if evidence and evidence.reply else ""
             yield _case("mails", gold[row["id"]], found, evidence, text, policies)
@@ -177,14 +178,14 @@ def _case(
     )
 
 
-def _evidence(path: Path) -> tuple[Evidence, ...]:
+def _evidence(path: Path, reader: MailReader) -> tuple[Evidence, ...]:
     """What a mail states. An unreadable file states nothing, with a word on standard error."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         click.echo(say("eval-unreadable", path=path, why=error.strerror), err=True)
         return ()
-    return tuple(read_mail(raw).evidence)
+    return tuple(reader.read(raw).evidence)
 
 
 def _matched(

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from omicard_relay.bounce import read_mail
 from omicard_relay.mail import Decision, Evidence, MailKind, Trust, Verdict, address_key, one_line, printable
 from omicard_relay.services.keyfiles import load_return_path
 from omicard_relay.services.rulebook import Rulebook, RuleSet, open_rulebook
@@ -56,10 +55,10 @@ class Ingester:
         now = self._clock()
         if len(raw) > self.size_limit:
             raw, cut = raw[: self.size_limit], True
-        reading = read_mail(raw)
+        rules = self._rulebook.current
+        reading = rules.reader.read(raw)
         token = self._signer.verify(recipient, today=_day(now)) if self._signer else None
         trust = Trust.PROVEN if token is not None and token.valid else Trust.CLAIMED
-        rules = self._rulebook.current
         judged = [(evidence, *rules.judged(evidence)) for evidence in reading.evidence]
         mail = bounces.BounceMail(
             raw=raw,

@@ -45,7 +45,7 @@ def rejudge(
     on_progress: Callable[[int], None] = lambda count: None,
 ) -> Rejudged:
     """Judge all replies of a period again. Raises StoreError, also when another release comes into force meanwhile."""
-    reader, done = EvidenceReader(), Rejudged()
+    reader, done = EvidenceReader(rules.reader), Rejudged()
     for kind in ReplyKind:
         waiting: list[tuple[StoredReply, Judgement]] = []
         for page in stored_replies(store, period, kind=kind):

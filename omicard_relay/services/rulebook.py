@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from omicard_relay import __version__
+from omicard_relay.bounce import MailReader
 from omicard_relay.classify import Judge
 from omicard_relay.mail import Decision, Evidence, RelayError, StoreError, TableError, Verdict
 from omicard_relay.services.judging import judge_of
@@ -55,6 +56,7 @@ class RuleSet:
 
     policies: Policies
     judge: Judge
+    reader: MailReader
     suppress: Mapping[int, SuppressRule]
     release: int | None = None
     digest: str = ""
@@ -74,7 +76,15 @@ class Rulebook:
     @classmethod
     def of(cls, policies: Policies, suppress: Mapping[int, SuppressRule], *, release: int | None = None) -> "Rulebook":
         """One that holds these tables and is never exchanged."""
-        return cls(RuleSet(policies=policies, judge=judge_of(policies), suppress=suppress, release=release))
+        return cls(
+            RuleSet(
+                policies=policies,
+                judge=judge_of(policies),
+                reader=MailReader(policies.forms),
+                suppress=suppress,
+                release=release,
+            )
+        )
 
 
 def open_rulebook(settings: Settings, store: Store) -> Rulebook:
@@ -256,7 +266,8 @@ def _load(folder: Path | None, *, release: int | None, digest: str) -> RuleSet:
     policies, suppress = load_policies(folder), load_suppress(folder)
     judge = judge_of(policies)
     judge.judge_text("550 5.1.1 unknown")  # the first judgement compiles
-    return RuleSet(policies=policies, judge=judge, suppress=suppress, release=release, digest=digest)
+    reader = MailReader(policies.forms)
+    return RuleSet(policies=policies, judge=judge, reader=reader, suppress=suppress, release=release, digest=digest)
 
 
 def _shown(release: int | None) -> str:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
-from omicard_relay.bounce import read_mail
+from omicard_relay.bounce import MailReader
 from omicard_relay.mail import Decision, Evidence, Verdict, domain_of
 from omicard_relay.services.rulebook import RuleSet
 from omicard_relay.store.engine import Store
@@ -62,7 +62,8 @@ class Difference:
 class EvidenceReader:
     """A stored reply -> the evidence as the follower or the ingester had it."""
 
-    def __init__(self) -> None:
+    def __init__(self, mails: MailReader) -> None:
+        self._mails = mails
         self._digest, self._read = "", tuple[Evidence, ...]()
 
     def read(self, stored: StoredReply) -> Evidence:
@@ -70,7 +71,8 @@ class EvidenceReader:
         if not stored.mail:
             return stored.evidence
         if stored.mail_digest != self._digest:
-            self._digest, self._read = stored.mail_digest, read_mail(zlib.decompress(stored.mail)).evidence
+            self._digest = stored.mail_digest
+            self._read = self._mails.read(zlib.decompress(stored.mail)).evidence
         if stored.number < len(self._read):
             found = self._read[stored.number]
             if found.road is stored.evidence.road and found.recipient in ("", stored.evidence.recipient):
@@ -92,7 +94,7 @@ def compare(
 
     `on_progress` hears how many were read since it was last called.
     """
-    reader, found = EvidenceReader(), Difference()
+    reader, found = EvidenceReader(after.reader), Difference()
     known: dict[Hashable, Shift] = {}
     for kind in ReplyKind:
         for page in stored_replies(store, period or Period(), kind=kind, newest_first=True, limit=limit):

@@ -33,6 +33,8 @@ __all__ = [
     "campaign_claim",
     "counter",
     "follow_place",
+    "import_done",
+    "import_place",
     "list_change",
     "list_entry",
     "metadata",
@@ -44,7 +46,7 @@ __all__ = [
 ]
 
 #: The newest migration; tests/store/test_migrations.py holds that it is Alembic's head.
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0004"
 
 
 class Moment(TypeDecorator[datetime]):
@@ -194,6 +196,10 @@ bounce_mail = Table(
     Column("trust_reason", Text, nullable=False),
     Column("notes", Text, nullable=False, default=""),
     Column("raw", LargeBinary, nullable=False),  # zlib
+    Column("hand_on_after", Moment, index=True),  # waits to be handed on, not before; null: nothing is to be done
+    Column("handed_on", Moment),
+    Column("hand_on_tries", Integer, nullable=False, default=0, server_default="0"),
+    Column("hand_on_note", Text),  # where it went, or why not yet, or why never
 )
 
 #: One statement of a bounce mail about one recipient.
@@ -270,6 +276,25 @@ follow_place = Table(
     Column("head_length", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
     Column("read", Moment),  # all that was written before this moment has been read; null before the first end
+)
+
+#: How far a folder of mails was imported, moved in the same transaction as what was imported.
+import_place = Table(
+    "import_place",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("identity", Text, nullable=False),  # tells another folder, or another file, of the same name
+    Column("offset", BigInteger, nullable=False),  # octets of an mbox, or the last UID of an IMAP mailbox
+    Column("moved", Moment, nullable=False),
+)
+
+#: A mail of a folder of files that was imported; its content may have another one's digest.
+import_done = Table(
+    "import_done",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("name", Text, primary_key=True),  # of a maildir without its flags
+    Column("mark", Text, nullable=False),  # size and time of a file that may be changed; empty in a maildir
 )
 
 #: Things that are only counted, such as forged bounces.

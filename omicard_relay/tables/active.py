@@ -83,7 +83,14 @@ def layer_files(folder: Path | None) -> dict[str, str]:
     if folder is None or not folder.is_dir():
         return {}
     found = {}
-    for pattern in ("*.toml", "rules/*.toml", "packs/*/pack.json", "packs/*/codes.toml", "packs/*/rules/*.toml"):
+    for pattern in (
+        "*.toml",
+        "rules/*.toml",
+        "formats/*.toml",
+        "packs/*/pack.json",
+        "packs/*/codes.toml",
+        "packs/*/rules/*.toml",
+    ):
         for path in sorted(folder.glob(pattern)):
             try:
                 found[path.relative_to(folder).as_posix()] = path.read_bytes().decode("utf-8")  # with its line ends

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from omicard_relay.bounce import READERS, MailReading, read_mail
+from omicard_relay.bounce import MailReading
 from omicard_relay.bounce.mime import OCTET_LIMIT
 from omicard_relay.mail import MailKind, Road, Stage, Trust
+from tests.mailreading import READER, read_mail
 
 MAILS = Path(__file__).parent / "mails"
 NAMES = sorted(path.name for path in MAILS.glob("*.eml"))
@@ -187,8 +188,8 @@ def test_read_receipt_says_what_it_is() -> None:
 
 
 def test_order_of_readers_is_written_down() -> None:
-    names = [type(reader).__name__ for reader in READERS]
-    assert names == ["Arf", "Dsn", "Mdn", "Sns", "PlainReport", "AutoReply", "Flufl"]
+    names = [type(reader).__name__ for reader in READER.readers]
+    assert names == ["Arf", "Dsn", "Mdn", "Sns", "Formed", "PlainReport", "AutoReply", "Flufl"]
 
 
 @given(st.binary(max_size=3000))

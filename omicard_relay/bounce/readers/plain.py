@@ -16,9 +16,9 @@ from omicard_relay.bounce.readers.wording import NAMED
 from omicard_relay.bounce.result import MailReading, reading
 from omicard_relay.bounce.stanzas import Stanza, has_code, read_stanzas
 from omicard_relay.bounce.text import addresses_in, first_address, has_words
-from omicard_relay.mail import Evidence, MailKind, Reply, Road, read_reply
+from omicard_relay.mail import Evidence, MailKind, Reply, Road, Stage, read_reply
 
-__all__ = ["PlainReport"]
+__all__ = ["PlainReport", "general_stanzas", "report_evidence"]
 
 _STATUS = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])")
 
@@ -61,13 +61,13 @@ class PlainReport:
         words = letter.own_words
         if not (_FAILED.search(words) or (letter.tells_failure and has_words(words))):
             return None
-        stanzas = _stanzas(letter) or (Stanza(recipient="", words=""),)
+        stanzas = general_stanzas(letter) or (Stanza(recipient="", words=""),)
         human = HumanPart(letter, len(stanzas))
         action = "delayed" if _DELAYED.search(words) and not _PERMANENT.search(words) else "failed"
-        return reading(letter, MailKind.DSN, (_evidence(letter, human, stanza, action) for stanza in stanzas))
+        return reading(letter, MailKind.DSN, (report_evidence(letter, human, stanza, action) for stanza in stanzas))
 
 
-def _stanzas(letter: Letter) -> tuple[Stanza, ...]:
+def general_stanzas(letter: Letter) -> tuple[Stanza, ...]:
     """The header's recipients (Exim, Gmail), else those that the text names, else the one the returned mail went to."""
     failed = [found.address for value in letter.head.all("x-failed-recipients") for found in addresses_in(value)]
     ours = {first_address(letter.head.get(name)) for name in ("to", "from", "delivered-to", "envelope-to")}
@@ -83,13 +83,15 @@ def _stanzas(letter: Letter) -> tuple[Stanza, ...]:
     return (Stanza(recipient=next(iter(returned.values())), words=""),) if len(returned) == 1 else ()
 
 
-def _evidence(letter: Letter, human: HumanPart, stanza: Stanza, action: str) -> Evidence:
-    status = _STATUS.search(stanza.words)
+def report_evidence(letter: Letter, human: HumanPart, stanza: Stanza, action: str) -> Evidence:
+    """What a stanza states."""
+    status = _STATUS.search(stanza.status or stanza.words)
     replies = _replies(letter, human, stanza)
     return Evidence(
         road=Road.DSN,
         recipient=stanza.recipient,
-        original_recipient=first_address(letter.returned.get("x-original-to")) if human.recipients == 1 else "",
+        original_recipient=stanza.original
+        or (first_address(letter.returned.get("x-original-to")) if human.recipients == 1 else ""),
         replies=replies,
         dsn_action=action,
         status=status.group(1) if status else replies[-1].enhanced_status if replies else None,
@@ -103,6 +105,10 @@ def _evidence(letter: Letter, human: HumanPart, stanza: Stanza, action: str) -> 
 def _replies(letter: Letter, human: HumanPart, stanza: Stanza) -> tuple[Reply, ...]:
     """The words about the recipient; behind them what the server itself said, where the report sets it apart."""
     outer = (read_reply(stanza.words, time=letter.time),) if has_words(stanza.words) else ()
+    if stanza.reply:
+        stage = stanza.stage if stanza.stage is not Stage.UNKNOWN else None
+        own = read_reply(stanza.reply, stage=stage, host=stanza.host, time=letter.time)
+        return (*(outer if stanza.words != stanza.reply else ()), own)
     said = human.said_to(stanza.recipient)
     if said is not None:
         return (*outer, read_reply(said.reply, stage=said.stage, host=said.host, time=letter.time))

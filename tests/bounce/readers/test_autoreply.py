@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omicard_relay.bounce import read_mail
 from omicard_relay.bounce.readers.moved import new_address
 from omicard_relay.mail import MailKind
+from tests.mailreading import read_mail
 
 BASE = "From: Ann <ann@example.com>\nTo: news@sender.example\nContent-Type: text/plain; charset=utf-8\n"
 

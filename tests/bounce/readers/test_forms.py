@@ -2,8 +2,10 @@
 
 import pytest
 
-from omicard_relay.bounce import MailReading, read_mail
+from omicard_relay.bounce import MailReader, MailReading
+from omicard_relay.bounce.readers.flufl import Flufl
 from omicard_relay.mail import MailKind, Road
+from tests.mailreading import read_mail
 
 
 def report(report_type: str, *parts: tuple[str, str], head: str = "") -> MailReading:
@@ -131,19 +133,17 @@ def test_base64_status_part_is_read() -> None:
     assert read_mail(raw).evidence[0].recipient == "ann@example.com"
 
 
-def test_flufl_knows_what_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    from omicard_relay.bounce import reading
-    from omicard_relay.bounce.readers.flufl import Flufl
-
-    monkeypatch.setattr(reading, "READERS", (Flufl(),))
+def test_flufl_knows_what_nothing_else_does() -> None:
+    reader = MailReader()
+    reader.readers = (Flufl(),)
     raw = (
         b"From: MAILER-DAEMON@q.example\nSubject: failure notice\n\nHi. This is the qmail-send program at q.example.\n"
         b"\n<ann@example.com>:\nnobody here\n\n--- Below this line is a copy of the message.\n"
     )
-    found = read_mail(raw)
+    found = reader.read(raw)
     assert [item.recipient for item in found.evidence] == ["ann@example.com"]
     assert found.notes == ("recipients found by flufl.bounce, cause not read",)
-    assert read_mail(b"From: ann@example.com\n\nhello\n").kind is MailKind.NOT_A_BOUNCE
+    assert reader.read(b"From: ann@example.com\n\nhello\n").kind is MailKind.NOT_A_BOUNCE
 
 
 def test_notification_whose_long_line_was_broken_on_the_way() -> None:
