@@ -171,6 +171,10 @@ class Line:
                 raise RelayError(f"the service {name} did not start: {words[-1] if words else 'it said nothing'}")
             time.sleep(0.05)
 
+    def pid(self, name: str) -> int:
+        """The process of a service that runs."""
+        return self._processes[name].pid
+
     def kill_service(self, name: str) -> None:
         """kill -9."""
         process = self._processes.pop(name)
@@ -274,7 +278,7 @@ class Line:
 
     def _environment(self) -> dict[str, str]:
         checkout = str(Path(__file__).resolve().parent.parent)
-        python_path = os.pathsep.join(filter(None, [checkout, os.environ.get("PYTHONPATH", "")]))
+        python_path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), checkout]))
         return {**os.environ, "PYTHONPATH": python_path, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
 
 

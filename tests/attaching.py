@@ -1,9 +1,11 @@
 """Postfix configuration folders for tests: written below /tmp, readable for all, as Postfix's own users must reach them."""
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from omicard_relay.cli import pipe_client
 from omicard_relay.services.attach import Applied, install, remove
 from omicard_relay.services.attachcheck import Finding, check
 from omicard_relay.services.attachrecord import our_folder
@@ -29,6 +32,8 @@ needs_postfix = pytest.mark.skipif(
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 SETTINGS = Settings(return_path=ReturnPathSettings(domain="bounce.example.com"))
 ALL = ("reinject", "content-filter", "bounce-pipe")
+#: In the place of the pipe's light client, where nothing goes through it.
+LIGHT = ("/bin/true",)
 
 MAIN = """\
 # A comment that must survive.
@@ -149,11 +154,12 @@ def bring(
     *names: str,
     settings: Settings = SETTINGS,
     command: tuple[str, ...] = ("/bin/true",),
+    light: tuple[str, ...] = LIGHT,
     replace_foreign: bool = False,
     dry_run: bool = False,
     user: str = "nobody",
 ) -> Applied:
-    deployment = Deployment(folder=our_folder(folder), user=user, command=command)
+    deployment = Deployment(folder=our_folder(folder), user=user, command=command, light=light)
     return install(
         open_postconf(folder),
         with_required(names, settings, deployment),
@@ -164,12 +170,29 @@ def bring(
     )
 
 
+def light_client(folder: Path) -> tuple[str, ...]:
+    """The light client for the pipe's user: a copy beside the configuration, and an interpreter that this user can start."""
+    copy = folder.parent / "pipe_client.py"
+    shutil.copy(pipe_client.__file__, copy)
+    copy.chmod(0o644)
+    account = pwd.getpwnam("nobody")
+    for python in (sys.executable, "/usr/bin/python3"):
+        words = (python, "-I", "-S", str(copy))
+        try:
+            tried = subprocess.run([*words, "-", "--help"], user=account.pw_uid, capture_output=True, check=False)
+        except OSError:
+            continue
+        if tried.returncode == 0:
+            return words
+    pytest.skip("nobody can start no Python here: put one where all users can reach it")
+
+
 def take(folder: Path, *names: str) -> Applied:
     return remove(open_postconf(folder), names, now=NOW, dry_run=False)
 
 
 def look(folder: Path, *names: str, settings: Settings = SETTINGS) -> dict[str, Finding]:
-    deployment = Deployment(folder=our_folder(folder), user="nobody", command=("/bin/true",))
+    deployment = Deployment(folder=our_folder(folder), user="nobody", command=("/bin/true",), light=LIGHT)
     findings = check(open_postconf(folder), with_required(names, settings, deployment), settings)
     return {finding.about: finding for finding in findings}
 

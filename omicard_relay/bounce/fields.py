@@ -20,14 +20,16 @@ RECIPIENT_LIMIT = 5_000
 #: Characters of one value.
 VALUE_LIMIT = 10_000
 
-_FIELD = re.compile(r"([A-Za-z][A-Za-z0-9-]{1,60})[ \t]{0,5}:(?!//)[ \t]{0,5}")
-#: Fields that open or belong to a recipient's group (RFC 3464 §2.3), beside those of the whole message (§2.2).
-_OF_RECIPIENT = frozenset(
-    {"final-recipient", "original-recipient", "action", "status", "diagnostic-code", "remote-mta"}
-)
-_OF_MESSAGE = frozenset({"reporting-mta", "original-envelope-id", "dsn-gateway", "received-from-mta", "arrival-date"})
-#: The fields of RFC 3464, RFC 5965 and RFC 8098 whose names have no dash; a Diagnostic-Code's prose looks like `Reason: …`.
+#: The fields of RFC 3464, RFC 5965 and RFC 8098 whose names have no dash. Others have one: a line such as
+#: `Reason: mailbox full` is prose of the Diagnostic-Code before it.
 _SHORT_NAMES = frozenset({"action", "status", "version", "incidents", "disposition", "error", "failure", "warning"})
+_NAME = r"[A-Za-z][A-Za-z0-9-]{1,60}[ \t]{0,5}:(?!//)"
+# A value goes on to the next line that begins with a name, folded or not; behind the colon nothing can fail.
+_FIELDS = re.compile(rf"^({_NAME})([^\n]*(?:\n(?!{_NAME})[^\n]*)*)", re.M)
+#: Fields of the whole message (RFC 3464 §2.2), beside those of a recipient's group (§2.3).
+_OF_MESSAGE = frozenset({"reporting-mta", "original-envelope-id", "dsn-gateway", "received-from-mta", "arrival-date"})
+# A type is one word that begins with a letter; `550 user unknown; try again` has none.
+_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,29}")
 # RFC 3461 §4: xtext. Only octets that need it are decoded: `+40` in `ann+40@example.com` is a detail of the address.
 _XTEXT = re.compile(r"\+(2B|3D|40|20|2b|3d)")
 _UNICODE = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
@@ -35,27 +37,33 @@ _UNICODE = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 
 def field_groups(text: str) -> tuple[Group, ...]:
     """The groups of `name: value` lines, blank lines between them, values unfolded and decoded."""
-    groups: list[dict[str, list[str]]] = [{}]
-    last: list[str] | None = None
-    for line in text.split("\n"):
-        if not line.strip():
-            if groups[-1]:
-                groups.append({})
+    groups: list[dict[str, str]] = []
+    group: dict[str, str] = {}
+    gap = False
+    last = ""
+    for written, value in _FIELDS.findall(text):
+        name = written[:-1].rstrip().lower()
+        if last and "-" not in name and name not in _SHORT_NAMES:
+            if len(group[last]) < VALUE_LIMIT:
+                group[last] = f"{group[last]} {' '.join((written + value).split())}"
             continue
-        match = None if line[0] in " \t" else _FIELD.match(line)
-        if match is None or (last is not None and _is_prose(match.group(1).lower())):
-            if last is not None:
-                last.append(line.strip())
-            continue
-        name, value = match.group(1).lower(), [line[match.end() :].strip()]
-        if name in ("final-recipient", "original-recipient") and name in groups[-1]:
-            # The blank line between two recipients was lost.
-            groups.append({})
-        if len(groups) > RECIPIENT_LIMIT * 2:
-            break
-        last = value
-        groups[-1].setdefault(name, value)
-    return tuple({name: _joined(lines) for name, lines in group.items()} for group in groups if group)
+        # Where the blank line between two recipients was lost, the second one's name tells.
+        if gap or (name in group and name in ("final-recipient", "original-recipient")):
+            groups.append(group)
+            group, gap = {}, False
+            if len(groups) > RECIPIENT_LIMIT * 2:
+                break
+        if "\n" in value:
+            lines = value.split("\n")
+            gap = not all(line.strip() for line in lines)
+            value = " ".join(stripped for line in lines if (stripped := line.strip()))
+        if name not in group:
+            value = value.strip()[:VALUE_LIMIT]
+            # RFC 2047 §5 (3): in an address an encoded word is no word, it is the mailbox's name as it stands.
+            as_it_stands = "=?" not in value or ("?=@" in value and name.endswith("recipient"))
+            group[name] = value if as_it_stands else decode_words(value)
+            last = name
+    return tuple(group for group in (*groups, group) if group)
 
 
 def split_recipients(groups: Iterable[Group]) -> tuple[Group, tuple[Group, ...]]:
@@ -80,7 +88,7 @@ def typed(value: str) -> tuple[str, str]:
     """(type in lower case, rest) of `rfc822; ann@example.com`, `smtp; 550 …`, `dns; mx.example.com`; type "" when left out."""
     kind, semicolon, rest = value.partition(";")
     kind = kind.strip().lower()
-    if semicolon and len(kind) <= 30 and re.fullmatch(r"[a-z0-9][a-z0-9_. -]{0,30}", kind) and "." not in kind:
+    if semicolon and _TYPE.fullmatch(kind):
         return kind, rest.strip()
     return "", value.strip()
 
@@ -104,15 +112,6 @@ def plain_address(value: str) -> str:
     return text[:320]
 
 
-def _is_prose(name: str) -> bool:
-    """Whether a line that looks like a field is in truth prose of the value before it (`Reason: mailbox full`)."""
-    return "-" not in name and name not in _SHORT_NAMES
-
-
 def _character(match: re.Match[str]) -> str:
     point = int(match.group(1), 16)
     return chr(point) if point < 0x110000 and not 0xD800 <= point < 0xE000 else "\N{REPLACEMENT CHARACTER}"
-
-
-def _joined(lines: list[str]) -> str:
-    return decode_words(" ".join(line for line in lines if line)[:VALUE_LIMIT])

@@ -43,46 +43,73 @@ _STAGES = {
 
 
 class FormBook:
-    """All forms, compiled once; never changes."""
+    """All forms, compiled once; never changes.
+
+    Each form waits for one of its marks: words in the text, else in the subject, the sender or a field. A mail is looked
+    through once for the marks of all forms, and only the forms whose mark it bears are tried, in the order of the table.
+    """
 
     def __init__(self, forms: Sequence[Form] = ()) -> None:
         self._forms = tuple(CompiledForm(form) for form in forms)
-        self._words: list[str] = []
-        numbers: dict[str, int] = {}
-        for form in forms:
-            for word in _text_words(form):
-                if word not in numbers:
-                    numbers[word] = len(self._words)
-                    self._words.append(word)
-        self._set = re2.Set.SearchSet() if self._words else None
-        if self._set is not None:
-            for word in self._words:
-                self._set.Add(re2.escape(word))
-            self._set.Compile()
+        self._text = _Words((word, number) for number, form in enumerate(forms) for word in _text_words(form))
+        self._subject = _Words(
+            (word, number) for number, form in enumerate(forms) if not form.when.text for word in form.when.subject
+        )
+        self._sender = _Words(
+            (word, number)
+            for number, form in enumerate(forms)
+            if not (form.when.text or form.when.subject)
+            for word in form.when.sender
+        )
+        #: Forms that only fields tell: field name -> numbers.
+        self._fields: dict[str, list[int]] = {}
+        for number, form in enumerate(forms):
+            if not (form.when.text or form.when.subject or form.when.sender):
+                for mark in form.when.header:
+                    self._fields.setdefault(mark.partition(":")[0].strip().lower(), []).append(number)
 
     def form_of(self, letter: Letter) -> "CompiledForm | None":
         """The first form whose marks this mail bears, or None. What a person or a list passes on has none."""
         if letter.is_answer or letter.from_list:
             return None
-        found: frozenset[str] | None = None
-        for compiled in self._forms:
+        waiting = {number for name, numbers in self._fields.items() if letter.head.get(name) for number in numbers}
+        waiting |= self._subject.numbers_in(letter.head.get("subject").lower())
+        waiting |= self._sender.numbers_in(letter.head.get("from").lower())
+        found = self._text.words_in(" ".join(letter.text[:MARKED_LIMIT].split()).lower())
+        for word in found:
+            waiting |= self._text.numbers[word]
+        for number in sorted(waiting):
+            compiled = self._forms[number]
             if compiled.only_text and not letter.looks_like_report:
                 continue
-            if not _in_head(compiled.form, letter):
-                continue
-            if compiled.reads_text:
-                if found is None:
-                    found = self._found(letter)
-                if not _in_text(compiled.form, found):
-                    continue
-            return compiled
+            if _in_head(compiled.form, letter) and _in_text(compiled.form, found):
+                return compiled
         return None
 
-    def _found(self, letter: Letter) -> frozenset[str]:
-        if self._set is None:
+
+class _Words:
+    """Literals, each with the forms that wait for it; all are looked for in one pass."""
+
+    def __init__(self, marks: Iterable[tuple[str, int]]) -> None:
+        self.numbers: dict[str, set[int]] = {}
+        for word, number in marks:
+            self.numbers.setdefault(_folded(word), set()).add(number)
+        self._words = tuple(self.numbers)
+        self._set = re2.Set.SearchSet() if self._words else None
+        if self._set is not None:
+            for word in self._words:
+                self._set.Add(rf"\A{re2.escape(word[1:])}" if word.startswith("^") else re2.escape(word))
+            self._set.Compile()
+
+    def words_in(self, text: str) -> frozenset[str]:
+        """The words that stand in a text in lower case."""
+        if self._set is None or not text:
             return frozenset()
-        text = " ".join(letter.text[:MARKED_LIMIT].split()).lower()
         return frozenset(self._words[number] for number in self._set.Match(text) or ())
+
+    def numbers_in(self, text: str) -> set[int]:
+        """The forms that wait for one of the words in a text in lower case."""
+        return {number for word in self.words_in(text) for number in self.numbers[word]}
 
 
 class CompiledForm:
@@ -90,7 +117,6 @@ class CompiledForm:
 
     def __init__(self, form: Form) -> None:
         self.form = form
-        self.reads_text = bool(form.when.text or form.when.also_text or form.when.not_text)
         self.only_text = not (form.when.subject or form.when.sender or form.when.header)
         self._recipient = [re2.compile(FLAGS + pattern) for pattern in form.recipient]
         self._reply = [re2.compile(FLAGS + pattern) for pattern in form.reply]

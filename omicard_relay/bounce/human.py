@@ -6,35 +6,49 @@ Not here: reading the fields (readers/dsn.py).
 """
 
 import re
-from dataclasses import dataclass
-from functools import cached_property
 
+import re2
 from msgspec.structs import replace
 
+from omicard_relay.bounce.lazily import once
 from omicard_relay.bounce.letter import Letter
-from omicard_relay.bounce.stanzas import read_stanzas, remote_words
-from omicard_relay.bounce.text import has_words, words_about
+from omicard_relay.bounce.origins import original_of, tells_origin
+from omicard_relay.bounce.says import Says
+from omicard_relay.bounce.stanzas import Stanza, read_stanzas, remote_words
+from omicard_relay.bounce.text import first_address, has_words, split_returned, words_about
 from omicard_relay.bounce.transcript import Exchange, read_transcript
 from omicard_relay.mail import Reply, Stage, read_reply
+from omicard_relay.mail.stagewords import stage_of
 
 __all__ = ["STATUS_FIELDS", "HumanPart"]
 
 #: Lines that begin a status part; a gateway that takes the report apart leaves them in the text.
-STATUS_FIELDS = re.compile(r"^(?:Final-Recipient|Reporting-MTA|Original-Recipient)[ \t]{0,5}:", re.I | re.M)
+STATUS_FIELDS = re2.compile(r"(?im)^(?:Final-Recipient|Reporting-MTA|Original-Recipient)[ \t]{0,5}:")
+# Postfix, folded or not: "(in reply to RCPT TO command)", "host mx.example.com[192.0.2.1] refused to talk to me: 554 …".
+_IN_REPLY_TO = re.compile(r"\(in\s{1,10}reply\s{1,10}to\s{1,10}([A-Za-z\s]{3,60}?)(?:\s{1,10}command)?\)")
+_REFUSED = re.compile(r"refused\s{1,10}to\s{1,10}talk\s{1,10}to\s{1,10}me:")
+_HOST_SAID = re.compile(r"\bhost\s{1,10}([^\s\[\]]{1,255})\[([0-9A-Fa-f.:]{2,45})\]")
+#: Octets without which no such remark, and no transcript, can stand in a part; and how the encodings begin that hide them.
+_STAGE_MARKS = (b"(in reply", b"(in\n", b"(in\r", b"<<<", b"refused to", b"refused\n", b"refused\r", b"(in  ")
+_HIDING = ("b", "B", "q", "Q")
+#: Characters before such a remark in which the host is named; the longest replies are near 2,000.
+_SAID_LIMIT = 2_500
+#: Postfix, smtpd.c: its answer to DATA when no recipient was taken.
+_NOBODY_LEFT = "no valid recipients"
 #: Characters of the text that stand in where nothing speaks of the recipient.
 WHOLE_LIMIT = 2_000
 #: Up to so many recipients are looked for line by line; the text of a longer list names them in a form that is known.
 _SEARCHED_RECIPIENTS = 50
 
 
-@dataclass(frozen=True)
 class HumanPart:
-    """The readable part of one report that is about `recipients` recipients."""
+    """The readable part of one report that is about `recipients` recipients. Never changes."""
 
-    letter: Letter
-    recipients: int
+    def __init__(self, letter: Letter, recipients: int) -> None:
+        self.letter = letter
+        self.recipients = recipients
 
-    @cached_property
+    @once
     def text(self) -> str:
         """The report's own words, without status fields."""
         own = self.letter.own_words
@@ -42,18 +56,67 @@ class HumanPart:
         before = own[: fields.start()] if fields else own
         return before if has_words(before) else own
 
-    @cached_property
+    @once
     def exchanges(self) -> tuple[Exchange, ...]:
         """The session that it retells."""
-        return read_transcript(self.letter.own_words)
+        if not self._may_tell_stage:
+            return ()
+        text = self.letter.text
+        last = text.rfind("<<<")
+        # Nothing below the last answer is read, and the returned mail is further below.
+        return read_transcript(split_returned(text[: text.find("\n", last) + 1 or None])[0]) if last >= 0 else ()
 
-    @cached_property
-    def _stanzas(self) -> dict[str, str]:
-        return {stanza.recipient.lower(): stanza.words for stanza in read_stanzas(self.text)}
+    @once
+    def _stanzas(self) -> dict[str, Stanza]:
+        return {stanza.recipient.lower(): stanza for stanza in read_stanzas(self.text)}
+
+    def _words(self, recipient: str) -> str:
+        stanza = self._stanzas.get(recipient.lower())
+        return stanza.words if stanza else ""
+
+    @once
+    def _may_tell_stage(self) -> bool:
+        """False where no part has the words of a dialogue: then the text need not even be decoded."""
+        for part in self.letter.leaves:
+            if part.content_type in ("text/plain", "text/html"):
+                body = part.body
+                if (
+                    any(mark in body for mark in _STAGE_MARKS)
+                    or part.head.get("content-transfer-encoding")[:1] in _HIDING
+                ):
+                    return True
+        return False
+
+    @once
+    def _dialogue(self) -> tuple[tuple[str, Stage], ...]:
+        """Postfix's remarks on where a dialogue stood: (where the text says so, stage), in order."""
+        if not self._may_tell_stage:
+            return ()
+        text = self.letter.text
+        found = [(match.start(), stage_of(" ".join(match.group(1).split()))) for match in _IN_REPLY_TO.finditer(text)]
+        found += [(match.start(), Stage.CONNECT) for match in _REFUSED.finditer(text)]
+        return tuple((text[max(0, at - _SAID_LIMIT) : at], stage) for at, stage in found[:_SEARCHED_RECIPIENTS])
+
+    def origin(self, recipient: str) -> str:
+        """The address that was written to, where the text says that it is another one than this recipient; else ""."""
+        if not self._tells_origin:
+            return ""
+        stanza = self._stanzas.get(recipient.lower())
+        told = stanza.original if stanza else ""
+        return told or (original_of(self.text, recipient) if self.recipients == 1 else "")
+
+    @once
+    def _tells_origin(self) -> bool:
+        return tells_origin(self.letter.text)
+
+    def names(self) -> list[str]:
+        """The recipients that the text names, in order."""
+        ours = {first_address(self.letter.head.get(name)).lower() for name in ("to", "from", "delivered-to")}
+        return [stanza.recipient for stanza in read_stanzas(self.text, not_these=ours - {""})]
 
     def about(self, recipient: str) -> str:
         """The words about one recipient; "" when there are none."""
-        words = self._stanzas.get(recipient.lower(), "")
+        words = self._words(recipient)
         if not has_words(words) and self.recipients <= _SEARCHED_RECIPIENTS:
             words = words_about(self.text, recipient)
         return words
@@ -66,10 +129,13 @@ class HumanPart:
             for item in reversed(self.exchanges)
             if (alone or (recipient and recipient in item.command)) and has_words(item.reply)
         ]
-        # 503 "need RCPT" only follows from the refusal before it.
-        return next((item for item in found if not item.reply.startswith("503")), found[0] if found else None)
+        # 503 "need RCPT", and Postfix's 554 "no valid recipients" to a DATA sent ahead, only follow from the refusal before.
+        telling = (
+            item for item in found if not item.reply.startswith("503") and _NOBODY_LEFT not in item.reply.lower()
+        )
+        return next(telling, found[0] if found else None)
 
-    def remote(self, unless: re.Pattern[str] | None = None) -> str:
+    def remote(self, unless: Says | None = None) -> str:
         """A server's own words that stand apart; only where one recipient leaves no doubt of whom they speak."""
         return remote_words(self.text, unless=unless) if self.recipients == 1 else ""
 
@@ -84,8 +150,18 @@ class HumanPart:
         for item in self.exchanges:
             if item.reply in reply.innermost or reply.innermost in item.reply:
                 return replace(reply, stage=item.stage, host=reply.host or item.host)
-        words = self._stanzas.get(recipient.lower(), "")
-        if "in reply to" in words or "refused to talk" in words:
+        told = self._dialogue
+        if not told:
+            return reply
+        if self.recipients == len(told) == 1:
+            # One recipient and one such remark: it can only speak of these words.
+            before, stage = told[0]
+            host = _HOST_SAID.search(before)
+            if host is None:
+                return replace(reply, stage=stage)
+            return replace(reply, stage=stage, host=reply.host or host.group(1), ip=reply.ip or host.group(2))
+        words = self._words(recipient)
+        if _IN_REPLY_TO.search(words) or _REFUSED.search(words):
             same = read_reply(words)
             if reply.innermost in same.innermost or same.innermost in reply.innermost:
                 return replace(reply, stage=same.stage, host=reply.host or same.host, ip=reply.ip or same.ip)

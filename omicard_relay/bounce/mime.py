@@ -1,20 +1,20 @@
 """A mail's octets -> its parts, split without recursion and within stated limits (RFC 2045, RFC 2046 §5.1, RFC 5322).
 
 One pass over the lines that begin with `--`; each is looked up among the open boundaries. An embedded message
-(message/rfc822, text/rfc822-headers, message/global) opens one `level` more, so that a reader can tell the report's own
-parts from those of the mail it returns. Bodies are slices of the input; nothing is decoded here.
+(message/rfc822, message/global, also one in base64) is one part, closed: its head can be asked for, and only who wants to
+look inside opens it (`Part.message`). So a report's own parts are never mixed up with those of the mail that it returns, and
+what nobody asks costs nothing. Bodies are slices of the input; nothing is decoded here.
 Known limits: OCTET_LIMIT octets, PART_LIMIT parts, DEPTH_LIMIT levels of nesting; what is beyond stays inside the part
 before it, with a note. Nothing is lost for a bounce: its own words stand first.
 """
 
 import re
-from dataclasses import dataclass
-from functools import cached_property
 
 from omicard_relay.bounce.charset import decode_bytes, decode_transfer
 from omicard_relay.bounce.headers import HEAD_OCTETS, Head, parse_head
+from omicard_relay.bounce.lazily import once
 
-__all__ = ["DEPTH_LIMIT", "OCTET_LIMIT", "PART_LIMIT", "Part", "split_mail"]
+__all__ = ["DEPTH_LIMIT", "OCTET_LIMIT", "PART_LIMIT", "Part", "head_of", "split_mail"]
 
 #: A report with 5,000 recipients has about 2 MiB; what a bounce returns behind it is not needed.
 OCTET_LIMIT = 4 * 1024 * 1024
@@ -25,42 +25,85 @@ DEPTH_LIMIT = 16
 #: Octets of one part that are decoded to text.
 TEXT_OCTETS = 1024 * 1024
 
+# Nothing but blanks stands between the ends of a blank line, so that each run of them is read once.
+_BLANK = re.compile(rb"\n[ \t]{0,1000}\r?\n")
+# A line that begins with "--" and is followed by a Content field is a delimiter.
+_DELIMITER = re.compile(rb"^(--[!-~](?:[ -~]{0,198}[!-~])?)[ \t]{0,5}\r?\nContent-[A-Z]", re.M | re.I)
+_GUESS_OCTETS = 65_536
+#: Parts of the names of charsets in which other characters than ASCII's are written with its octets.
+_SEVEN_BIT = (
+    "utf-7",
+    "utf7",
+    "utf-16",
+    "utf16",
+    "utf-32",
+    "utf32",
+    "hz",
+    "unicode",
+    "2022",
+    "ebcdic",
+    "cp037",
+    "cp500",
+)
 _MESSAGE_TYPES = frozenset({"message/rfc822", "message/global", "message/news"})
-_BLANK = re.compile(rb"\r?\n[ \t]*\r?\n")
 
 
-@dataclass(frozen=True)
 class Part:
-    """One leaf of the tree, or the head of an embedded message.
+    """One leaf of the tree. `is_message` marks an embedded message: its body is that message, whole. Never changes."""
 
-    `level` 0 is the mail itself, 1 what stands inside an embedded message, and so on. `is_message` marks the head of such
-    a message: its `head` is the message's own, its body follows as further parts.
-    """
+    def __init__(self, head: Head, body: bytes) -> None:
+        self.head = head
+        self.body = body
 
-    head: Head
-    body: bytes
-    level: int
-    is_message: bool = False
-
-    @cached_property
+    @once
     def content_type(self) -> str:
         """`type/subtype` in lower case; text/plain when it is not told (RFC 2045 §5.2)."""
         return self.head.content_type or "text/plain"
 
-    @cached_property
+    @once
+    def is_message(self) -> bool:
+        return self.content_type in _MESSAGE_TYPES
+
+    @once
+    def octets(self) -> bytes:
+        """The body without its transfer encoding; at most TEXT_OCTETS octets of it."""
+        encoding = self.head.get("content-transfer-encoding")
+        return decode_transfer(self.body[: TEXT_OCTETS * 2], encoding)[:TEXT_OCTETS]
+
+    @once
+    def _is_seven_bit(self) -> bool:
+        declared = self.head.get("content-type").lower()
+        return any(name in declared for name in _SEVEN_BIT)
+
+    @once
     def text(self) -> str:
         """The body decoded: transfer encoding, then charset; line ends as LF; at most TEXT_OCTETS octets of it."""
-        octets = decode_transfer(self.body[: TEXT_OCTETS * 2], self.head.get("content-transfer-encoding"))
-        text = decode_bytes(octets[:TEXT_OCTETS], self.head.parameters.get("charset", ""))
-        return text.replace("\r\n", "\n").replace("\r", "\n")
+        octets = self.octets
+        if octets.isascii() and b"\x1b" not in octets and not self._is_seven_bit:
+            text = octets.decode("ascii")
+        else:
+            text = decode_bytes(octets, self.head.parameters.get("charset", ""))
+        return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+    @once
+    def message(self) -> bytes:
+        """The embedded message; b"" when this part is none."""
+        if not self.is_message:
+            return b""
+        return self.octets if self.head.get("content-transfer-encoding").lower().strip() in _ENCODED else self.body
 
 
-@dataclass
+_ENCODED = frozenset({"base64", "quoted-printable"})
+
+
 class _Open:
-    """A multipart that is being read: its boundary line and the level of its parts."""
+    """A multipart that is being read, by its delimiter line."""
 
-    boundary: bytes
-    level: int
+    __slots__ = ("boundary", "closing")
+
+    def __init__(self, boundary: bytes) -> None:
+        self.boundary = boundary
+        self.closing = boundary + b"--"
 
 
 def split_mail(raw: bytes) -> tuple[tuple[Part, ...], tuple[str, ...]]:
@@ -73,10 +116,28 @@ def split_mail(raw: bytes) -> tuple[tuple[Part, ...], tuple[str, ...]]:
     begin = _skip_envelope(data)
     end, start = _head_span(data, begin, len(data))
     head = parse_head(data[begin : min(end, begin + HEAD_OCTETS)])
-    whole = Part(head, data[start:], 0)
-    parts = [whole]
+    parts = [Part(head, data[start:])]
     _Splitter(data, parts, notes).run(head, start)
+    unsplit = len(parts) == 1 or (len(parts) == 2 and parts[1].head is head)
+    if unsplit and head.content_type.startswith("multipart/") and (boundary := _guessed(data, start)):
+        # The field lost its boundary, or names another one than the body has.
+        notes.append("the boundary was guessed")
+        del parts[1:]
+        _Splitter(data, parts, notes).run(head, start, boundary)
     return tuple(parts), tuple(notes)
+
+
+def _guessed(data: bytes, start: int) -> bytes:
+    """The delimiter line with which the body begins, as nothing but a field name can follow one; b"" when it does not."""
+    match = _DELIMITER.search(data, start, start + _GUESS_OCTETS)
+    return match.group(1) if match else b""
+
+
+def head_of(raw: bytes) -> Head:
+    """The head alone of an embedded message."""
+    begin = _skip_envelope(raw)
+    end, _ = _head_span(raw, begin, begin + HEAD_OCTETS)
+    return parse_head(raw[begin:end])
 
 
 class _Splitter:
@@ -85,87 +146,81 @@ class _Splitter:
     def __init__(self, data: bytes, parts: list[Part], notes: list[str]) -> None:
         self.data, self.parts, self.notes = data, parts, notes
         self.opened: list[_Open] = []
-        self.leaf: tuple[Head, int, int] | None = None
+        self.leaf: tuple[Head, int] | None = None
 
-    def run(self, head: Head, start: int) -> None:
-        self._begin(head, start, 0)
-        at = start
-        while len(self.parts) < PART_LIMIT:
-            line = at if self.data.startswith(b"--", at) else _next_line(self.data, at)
+    def run(self, head: Head, start: int, boundary: bytes = b"") -> None:
+        if boundary:
+            self.opened.append(_Open(boundary))
+        else:
+            self._begin(head, start)
+        data, at = self.data, start
+        while self.opened and len(self.parts) < PART_LIMIT:
+            line = at if data.startswith(b"--", at) else _next_line(data, at)
             if line < 0:
                 break
-            end = self.data.find(b"\n", line)
-            end = len(self.data) if end < 0 else end + 1
+            end = data.find(b"\n", line)
+            end = len(data) if end < 0 else end + 1
             # RFC 2046 §5.1.1: a boundary has at most 70 characters; longer ones of the wild are read to 200.
-            found = self._boundary(self.data[line : min(end, line + 204)].rstrip()) if self.opened else None
+            found = self._boundary(data[line : min(end, line + 204)].rstrip())
             at = end
             if found is None:
                 continue
             depth, closing = found
             self._finish(line)
-            level = self.opened[depth].level
             del self.opened[depth if closing else depth + 1 :]
             if not closing:
                 inner, at = self._part_head(end)
-                self._begin(inner, at, level)
-        else:
+                self._begin(inner, at)
+        if len(self.parts) >= PART_LIMIT:
             self.notes.append(f"only the first {PART_LIMIT} parts were read")
-        self._finish(len(self.data))
+        self._finish(len(data))
 
     def _boundary(self, line: bytes) -> tuple[int, bool] | None:
         """(index among the open multiparts, whether it closes) of a delimiter line."""
         for index in range(len(self.opened) - 1, -1, -1):
-            boundary = self.opened[index].boundary
-            if line == boundary:
+            opened = self.opened[index]
+            if line == opened.boundary:
                 return index, False
-            if line == boundary + b"--":
+            if line == opened.closing:
                 return index, True
         return None
 
-    def _begin(self, head: Head, start: int, level: int) -> None:
-        """A part begins: a leaf, one more multipart to open, or an embedded message whose own head follows."""
-        while True:
+    def _begin(self, head: Head, start: int) -> None:
+        """A part begins: a leaf, or one more multipart to open."""
+        if head.content_type.startswith("multipart/"):
             boundary = head.parameters.get("boundary", "").encode("utf-8", "replace")
-            deep = len(self.opened) + level >= DEPTH_LIMIT
-            if head.content_type.startswith("multipart/") and boundary and not deep:
-                self.opened.append(_Open(b"--" + boundary.rstrip(), level))
+            if boundary and len(self.opened) < DEPTH_LIMIT:
+                self.opened.append(_Open(b"--" + boundary.rstrip()))
                 self.leaf = None
                 return
-            encoded = head.get("content-transfer-encoding").lower() in ("base64", "quoted-printable")
-            if head.content_type in _MESSAGE_TYPES and not encoded and not deep:
-                head, start = self._part_head(start)
-                level += 1
-                self.parts.append(Part(head, b"", level, is_message=True))
-                continue
-            if deep and head.content_type.startswith(("multipart/", "message/")):
+            if boundary:
                 note = f"nesting deeper than {DEPTH_LIMIT} was not opened"
                 if note not in self.notes:
                     self.notes.append(note)
-            self.leaf = (head, start, level)
-            return
+        self.leaf = (head, start)
 
     def _part_head(self, start: int) -> tuple[Head, int]:
         """The head of a part and where its body begins; a delimiter line ends it too (a part cut short)."""
         end, body = _head_span(self.data, start, start + HEAD_OCTETS)
-        line = start if self.data.startswith(b"--", start) else _next_line(self.data, start)
+        line = start if self.data.startswith(b"--", start) else _next_line(self.data, start, body)
         while 0 <= line < body:
             stop = self.data.find(b"\n", line, line + 204)
             if self._boundary(self.data[line : stop if stop >= 0 else line + 204].rstrip()):
                 end = body = line
                 break
-            line = _next_line(self.data, line + 1)
+            line = _next_line(self.data, line + 1, body)
         return parse_head(self.data[start:end]), body
 
     def _finish(self, end: int) -> None:
         if self.leaf is not None:
-            head, start, level = self.leaf
-            self.parts.append(Part(head, self.data[start:end], level))
+            head, start = self.leaf
+            self.parts.append(Part(head, self.data[start:end]))
             self.leaf = None
 
 
-def _next_line(data: bytes, at: int) -> int:
+def _next_line(data: bytes, at: int, end: int | None = None) -> int:
     """Where the next line that begins with `--` starts, or -1."""
-    found = data.find(b"\n--", max(at - 1, 0))
+    found = data.find(b"\n--", max(at - 1, 0), end)
     return found + 1 if found >= 0 else -1
 
 
@@ -182,8 +237,13 @@ def _skip_envelope(data: bytes) -> int:
 
 def _head_span(data: bytes, start: int, limit: int) -> tuple[int, int]:
     """(where the header block at `start` ends, where its body begins); the blank line is looked for up to `limit`."""
-    for blank in (b"\n", b"\r\n"):
-        if data.startswith(blank, start):
-            return start, start + len(blank)
-    found = _BLANK.search(data, max(start - 1, 0), limit)
-    return (found.start(), found.end()) if found else (min(limit, len(data)), min(limit, len(data)))
+    if data.startswith(b"\n", start):
+        return start, start + 1
+    if data.startswith(b"\r\n", start):
+        return start, start + 2
+    limit = min(limit, len(data))
+    found = _BLANK.search(data, start, limit)
+    if found is None:
+        return limit, limit
+    end, body = found.span()
+    return (end - 1 if end > start and data[end - 1] == 13 else end), body

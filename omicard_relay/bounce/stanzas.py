@@ -11,10 +11,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from omicard_relay.bounce.origins import original_of, tells_origin
+from omicard_relay.bounce.says import Says
 from omicard_relay.bounce.text import addresses_in, has_words
 from omicard_relay.mail import Stage
 
-__all__ = ["Stanza", "has_code", "read_stanzas", "remote_words"]
+__all__ = ["Stanza", "bare_stanzas", "has_code", "read_stanzas", "remote_words"]
 
 #: Characters of the words about one recipient.
 WORDS_LIMIT = 4_000
@@ -23,17 +25,48 @@ RECIPIENT_LIMIT = 1_000
 _LINE_LIMIT = 5_000
 
 # What may stand before a naming address, and what must stand behind it.
+_LABEL = (
+    r"(?:final |failed |original |intended |bad |undeliverable |not delivered |delivery |sent |message |mail |email "
+    r"|target ){0,2}"
+    r"(?:recipient|address|addressee|mailbox|user|account|e-?mail|rcpt|to|for|unknown user|user unknown"
+    r"|empfänger|empfaenger|adresse|adressat|destinataire|destinatario|destinatário|destinatari|dirección|direccion|indirizzo"
+    r"|endereço|ontvanger|geadresseerde|odbiorca|adresat|mottagare|modtager|vastaanottaja|alıcı|alici|címzett|příjemce"
+    r"|получатель|адресат|адрес|одержувач|收件人|收件者|收信人|收件地址|收件信箱|收件邮箱"
+    r"|受信者|受取人|送信先|宛先|あて先|수신자|수신인|받는 ?사람"
+    r"|ผู้รับ|người nhận|penerima|المستلم|הנמען)"
+    r"(?:\(s\)|s|es|n|in| address(?:es)?| name| e-?mail|地址|信箱|アドレス| 주소)?(?: is| was)?[ .·…_]{0,40}"
+)
 _BEFORE = re.compile(
-    r"[\s<\[('\"*•·+|=-]{0,20}"
-    r"(?:(?:final |failed |original |intended |bad |undeliverable |not delivered |delivery |sent |message "
-    r"|mail ){0,2}"
-    r"(?:recipient|address|addressee|mailbox|user|e-?mail|rcpt|to|unknown user|user unknown|收件人|收件者"
-    r"|宛先|受取人)"
-    r"(?:\(s\)|s|es| address(?:es)?| name)?(?: is| was)?(?:\s{0,5}[:：=]|(?<=\bto))\s{0,10})?"
-    r"[<\[('\"]{0,3}(?:mailto:|smtp:|rfc822;\s?)?$",
+    r"[\s<\[('\"*•·+|=>◆■●・-]{0,20}(?:\d{1,3}[.)] ?|\(\d{1,3}\) ?)?"
+    rf"(?:{_LABEL}(?:[ \t]{{0,3}}(?:/|[A-Za-z]{{2,20}})[ \t]{{0,3}}){{0,2}}(?:\s{{0,5}}[:：=|]|(?<=\bto))\s{{0,10}})?"
+    r"[<\[('\"]{0,3}\s?(?:mailto:|smtp:|rfc822;\s?)?$",
     re.I,
 )
-_AFTER = re.compile(r"[>\])'\"]{0,3}\s{0,5}(?:$|[:：;,]|[-–]{1,3}\s|\(|<mailto:|\.{3}|\[\d|\s(?=[A-Z45\"']))")
+_AFTER = re.compile(r"[>\])'\"]{0,3}\s{0,60}(?:$|[:：;,|]|[-–—>]{1,3}\s|\(|<mailto:|\.{3}|\[\d|\s(?=[A-Z45\"']))")
+_BETWEEN = re.compile(r"[>\])'\"]{0,3}\s{0,5}(?:[;,、|]\s{0,5}|<mailto:)[<\[('\"]{0,3}(?:mailto:|smtp:)?")
+_REST_BEGIN = re.compile(r"^[>\])'\"]{0,3}(?:<mailto:[^>]{0,320}>)?[\s:：;,|–-]{0,10}")
+_BARE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{1,63}")
+_ANNOUNCES = re.compile(r"\b(?:recipients?|users?|mailbox(?:es)?|accounts?|address(?:es)?)\b[^:]{0,150}[:：]$", re.I)
+# What reports say beside the reason.
+_NEUTRAL = Says(
+    r"^[^.:]{0,40}\b(?:original|returned|your|the) (?:message|mail|e-?mail)(?: headers?)? "
+    r"(?:is|was|follows|are|has been|will be)? ?(?:attached|included|below|follow|enclosed|appended|shown|quoted|returned below)",
+    r"do not (?:reply|answer|respond)|^(?:kind |best )?regards|for (?:more|further) (?:information|help|assistance)"
+    r"|if you have (?:any )?questions|請勿(?:直接)?回[覆復]|请勿(?:直接)?回复|返信しないで",
+)
+#: Lines below a recipient's own in which the address that was written to stands.
+_ORIGIN_LINES = 8
+# Says from where a mail was forwarded, and nothing about why it failed.
+_ORIGIN_LINE = re.compile(
+    r"\s{0,20}\(?(?:ultimately )?(?:generated|expanded) (?:from|by):?\s[^\s()]{1,400}\)?\s{0,5}$", re.I
+)
+# An address to write to, or the person that is spoken to.
+_CONTACT = re.compile(
+    r"\b(?:contact|help|questions?|support|assistance|write to|e-?mail us|reach us|visit|forward this|report this|dear|hello|hi"
+    r"|kontakt\w{0,6}|hilfe|fragen|contactez|contacte|contatt\w{1,4}|обращайтесь|вопрос\w{0,4})\b[^.;:]{0,60}$"
+    r"|(?:洽|聯絡|联系|客服|お問い合わせ|문의)[^。；]{0,20}$",
+    re.I,
+)
 _PROSE_SKIP = frozenset(
     {"postmaster", "abuse", "support", "helpdesk", "mailer-daemon", "noreply", "no-reply", "info", "webmaster", "admin"}
 )
@@ -45,6 +78,8 @@ _REMOTE = re.compile(
     r"|(?:^|[\s:>(\"'*#])[45]\.\d{1,2}\.\d{1,3}(?=[ :)]|$)|^\s{0,10}<<<\s",
     re.M,
 )
+# Without one of these no line begins a server's words.
+_MAY_SPEAK = Says(r"[45]\d\d[ -]|[45]\.\d{1,2}\.\d|<<<")
 # A line that ends so announces a server's own words (Gmail, Exchange, m-FILTER, IMail).
 _HEADING = re.compile(
     r"\W{0,20}(?:technical details|the (?:response|error|reason)|(?:the )?response (?:from|was)|(?:error"
@@ -58,7 +93,7 @@ _HEADING = re.compile(
 #: "To: …" repeats the returned mail's header (old Exchange); it names the recipient, and nothing is said about it there.
 _LABEL_TO = re.compile(r"\W{0,20}to\s{0,5}:", re.I)
 #: A drawn line ends what was said about a recipient.
-_RULE = re.compile(r"\s{0,20}[-=_*#]{4,}\s{0,20}$")
+_RULE = re.compile(r"\s{0,20}[-=_*#+|]{4,}\s{0,20}$")
 #: A label that is itself the reason: "Unknown user: …", "undeliverable to …".
 _LABEL_TELLS = re.compile(r"unknown|undeliverable|not |invalid|bad |rejected", re.I)
 
@@ -67,8 +102,8 @@ _LABEL_TELLS = re.compile(r"unknown|undeliverable|not |invalid|bad |rejected", r
 class Stanza:
     """One recipient and the report's words about them, line ends kept; "" when there are none.
 
-    `reply` is the remote server's own part where the report sets it apart, with `host`, `status`, reply code and stage as far as
-    told; `original` the address that was written to, where it differs.
+    `reply` is the remote server's own part where the report sets it apart, with `host`, `status`, reply code and stage as
+    far as told; `original` the address that was written to, where it differs.
     """
 
     recipient: str
@@ -80,32 +115,56 @@ class Stanza:
     stage: Stage = Stage.UNKNOWN
 
 
-def read_stanzas(text: str, *, not_these: Iterable[str] = ()) -> tuple[Stanza, ...]:
+def read_stanzas(
+    text: str, *, not_these: Iterable[str] = (), our_domains: frozenset[str] = frozenset()
+) -> tuple[Stanza, ...]:
     """The stanzas of a report's own words, in order, one a recipient; the stanza with a reply code wins over one without.
 
     `not_these` are the addresses of the mail's own sender and receiver: named in prose they are no recipients.
+    Nor are those at `our_domains`, the return path's, where a sentence names others too.
     """
+    if "@" not in text:
+        return ()
     lines = text.split("\n")[:_LINE_LIMIT]
-    named = [(number, found) for number, line in enumerate(lines) if (found := _named(line)) is not None]
+    named = [(number, *name) for number, line in enumerate(lines) for name in _named(line)]
     ours = {name.lower() for name in not_these}
-    if any(address.lower() not in ours for _, (address, _) in named):
-        named = [item for item in named if item[1][0].lower() not in ours]
+    if any(address.lower() not in ours for _, address, _ in named):
+        named = [item for item in named if item[1].lower() not in ours]
     if not named:
-        return _from_prose(lines, ours)
+        return _from_prose(lines, ours, our_domains)
     stanzas: dict[str, Stanza] = {}
-    for index, (number, (address, rest)) in enumerate(named):
-        end = named[index + 1][0] if index + 1 < len(named) else len(lines)
+    origins = tells_origin(text)
+    for index, (number, address, rest) in enumerate(named):
+        end = next((line for line, _, _ in named[index + 1 : index + 50] if line > number), len(lines))
         words = _words_at(lines, number, end, address, rest)
         key = address.lower()
         old = stanzas.get(key)
         if old is None or _weight(words) > _weight(old.words):
-            stanzas[key] = Stanza(recipient=address, words=words)
+            region = "\n".join(lines[number : min(end, number + _ORIGIN_LINES)]) if origins else ""
+            stanzas[key] = Stanza(recipient=address, words=words, original=original_of(region, address))
         if len(stanzas) >= RECIPIENT_LIMIT:
             break
     return tuple(stanzas.values())
 
 
-def remote_words(text: str, *, unless: re.Pattern[str] | None = None) -> str:
+def bare_stanzas(text: str) -> tuple[Stanza, ...]:
+    """Recipients of a report that names no address: user names alone on the lines below one that announces recipients."""
+    found: dict[str, Stanza] = {}
+    heading = ""
+    for line in text.split("\n")[:_LINE_LIMIT]:
+        said = line.strip()
+        if heading and _BARE.fullmatch(said):
+            found.setdefault(said.lower(), Stanza(recipient=said, words=heading))
+        elif said and _ANNOUNCES.search(said[-200:]):
+            heading = said[:WORDS_LIMIT]
+        elif said:
+            heading = ""
+        if len(found) >= RECIPIENT_LIMIT:
+            break
+    return tuple(found.values())
+
+
+def remote_words(text: str, *, unless: Says | None = None) -> str:
     """The paragraph in which a server speaks: under a heading that says so, or with a reply code; "" when there is none.
 
     Paragraphs in which `unless` is found are passed over.
@@ -115,15 +174,15 @@ def remote_words(text: str, *, unless: re.Pattern[str] | None = None) -> str:
     for number, line in enumerate(lines):
         if line.rstrip().endswith((":", "：", "message")) and _HEADING.match(line[:200]):
             below = _paragraph(lines[number + 1 : number + 20])
-            if unless is not None and unless.search(below):
+            if unless is not None and unless(below):
                 continue
             if has_code(below):
                 return below
             told = below if has_words(below) else told
-    for number, line in enumerate(lines):
+    for number, line in enumerate(lines if _MAY_SPEAK(text) else ()):
         if _REMOTE.search(line[:2_000]):
             said = _paragraph(lines[number : number + 12])
-            if unless is None or not unless.search(said):
+            if unless is None or not unless(said):
                 return said
     return told
 
@@ -133,20 +192,27 @@ def has_code(words: str) -> bool:
     return _REMOTE.search(words[:WORDS_LIMIT]) is not None
 
 
-def _named(line: str) -> tuple[str, str] | None:
-    """(address, rest of the line) where a line begins with a recipient."""
+def _named(line: str) -> list[tuple[str, str]]:
+    """(address, rest of the line) where a line begins with recipients; more than one where they are listed (`ann@…; bob@…`)."""
     head = line[:1_000]
-    at = head.find("@", 0, 300)
-    if at < 0:
-        return None
-    found = next(addresses_in(head), None)
-    if found is None or not _BEFORE.match(head[: found.start]):
-        return None
-    rest = head[found.end :]
+    if head.find("@", 0, 300) < 0:
+        return []
+    found = addresses_in(head)
+    first = next(found, None)
+    if first is None or not _BEFORE.match(head[: first.start]):
+        return []
+    names, end = [first.address], first.end
+    for more in found:
+        if not _BETWEEN.fullmatch(head, end, more.start):
+            break
+        if more.address.lower() != names[-1].lower():
+            names.append(more.address)
+        end = more.end
+    rest = head[end:]
     if not _AFTER.match(rest):
-        return None
-    rest = re.sub(r"^[>\])'\"]{0,3}(?:<mailto:[^>]{0,320}>)?[\s:：;,–-]{0,10}", "", rest)
-    return found.address, rest.strip() + line[1_000:WORDS_LIMIT].rstrip()
+        return []
+    rest = _REST_BEGIN.sub("", rest, count=1).strip() + line[1_000:WORDS_LIMIT].rstrip()
+    return [(name, rest) for name in names]
 
 
 def _words_at(lines: list[str], number: int, end: int, address: str, rest: str) -> str:
@@ -154,7 +220,7 @@ def _words_at(lines: list[str], number: int, end: int, address: str, rest: str) 
     if _LABEL_TO.match(lines[number]):
         return ""
     words = _words(rest, lines[number + 1 : end])
-    if has_words(words):
+    if has_words(words) and (has_code(words) or not _NEUTRAL(words)):
         return words
     label = lines[number].replace(address, "")
     if _LABEL_TELLS.search(label):
@@ -173,6 +239,8 @@ def _words(rest: str, below: list[str]) -> str:
             continue
         if _RULE.match(line):
             break
+        if _ORIGIN_LINE.match(line):
+            continue
         taken.append(line.strip())
     return "\n".join(taken)[:WORDS_LIMIT]
 
@@ -191,7 +259,7 @@ def _words_before(lines: list[str], number: int) -> str:
     return "\n".join(reversed(taken))[:WORDS_LIMIT]
 
 
-def _from_prose(lines: list[str], not_these: set[str]) -> tuple[Stanza, ...]:
+def _from_prose(lines: list[str], not_these: set[str], our_domains: frozenset[str]) -> tuple[Stanza, ...]:
     """The addresses that sentences name, each with its paragraph and what a server says below."""
     found: dict[str, Stanza] = {}
     for number, line in enumerate(lines):
@@ -199,11 +267,19 @@ def _from_prose(lines: list[str], not_these: set[str]) -> tuple[Stanza, ...]:
             key = item.address.lower()
             if key in not_these or key in found or key.partition("@")[0] in _PROSE_SKIP or len(found) >= 20:
                 continue
+            if _CONTACT.search(line[max(0, item.start - 80) : item.start]):
+                continue
             paragraph = _paragraph(lines[number : number + 20])
             after = "\n".join(lines[number + 1 : number + 60])
             below = "" if has_code(paragraph) else remote_words(after) or after.strip()
             found[key] = Stanza(recipient=item.address, words=f"{paragraph}\n{below}".strip()[:WORDS_LIMIT])
-    return tuple(found.values())
+    others = [stanza for key, stanza in found.items() if not _is_at(key.rpartition("@")[2], our_domains)]
+    return tuple(others or found.values())
+
+
+def _is_at(domain: str, ours: frozenset[str]) -> bool:
+    """Whether a domain is one of these, or above or below one."""
+    return any(domain == own or domain.endswith("." + own) or own.endswith("." + domain) for own in ours)
 
 
 def _paragraph(lines: list[str]) -> str:

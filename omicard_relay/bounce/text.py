@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from omicard_relay.bounce.says import Says
+
 __all__ = [
     "Found",
     "addresses_in",
@@ -28,7 +30,12 @@ _NAMING_LINES = 20
 LOCAL_LIMIT, DOMAIN_LIMIT = 128, 255
 
 _SKIPPED = (("<!--", "-->"), ("<style", "</style"), ("<script", "</script"), ("<head", "</head"))
-_BREAKS = re.compile(r"<\s{0,5}/?\s{0,5}(?:br|p|div|tr|li|h[1-6]|table|blockquote|pre|hr)\b[^<>]{0,2000}>", re.I)
+_CELL = "\x1f"
+_CELLS = re.compile(r"<\s{0,5}/?\s{0,5}t[dh]\b[^<>]{0,2000}>", re.I)
+_BREAKS = re.compile(
+    r"<\s{0,5}/?\s{0,5}(?:br|p|div|tr|li|h[1-6]|table|blockquote|pre|hr|dt|dd|dl|ul|ol|section|article)\b[^<>]{0,2000}>",
+    re.I,
+)
 _TAG = re.compile(r"<[/!?]?[A-Za-z][^<>]{0,5000}>")
 _QUOTE_START = re.compile(
     r"\s{0,10}(?:-{2,}\s?(?:original message|ursprüngliche nachricht|message d'origine|mensaje original"
@@ -39,28 +46,41 @@ _QUOTE_START = re.compile(
     r"|_{20,}\s{0,5}$)",
     re.I,
 )
-_RETURNED_START = re.compile(
+_RETURNED_WORDS = (
     r"\W{0,40}(?:.{0,60}\b(?:below this line is a copy of|this is a copy of (?:your|the) (?:message|mail)"
     r"|copy of (?:the|your) (?:original )?message"
     r"|original message (?:follows|headers?|text)|message headers? follow|unsent message (?:below|follows)"
     r"|undelivered message (?:follows|is)|returned message (?:follows|below)|message text follows"
     r"|returned (?:message )?content"
     r"|the (?:header|text|body|first \d+ lines?) of (?:the|your) (?:original )?message|original message"
-    r"|message header)\b)",
-    re.I,
+    r"|message header)\b)"
 )
-_FOLLOWS = re.compile(
+_RETURNED_START = re.compile(_RETURNED_WORDS, re.I)
+_FOLLOWS_WORDS = (
     r"\W{0,20}(?:(?:the |your )?(?:original|returned|unsent|undelivered|rejected) (?:message"
     r"|mail)(?: headers?| text)?(?: follows?)?"
-    r"|message headers? follows?)\W{0,20}$",
-    re.I,
+    r"|message headers? follows?)\W{0,20}$"
 )
-_HEADER_LINE = re.compile(
+_FOLLOWS = re.compile(_FOLLOWS_WORDS, re.I)
+_HEADER_WORDS = (
     r"(?:Received|Return-Path|Message-ID|From|To|Date|Subject|MIME-Version|DKIM-Signature"
-    r"|X-[A-Za-z-]{1,40}):\s",
-    re.I,
+    r"|X-[A-Za-z-]{1,40}):\s"
 )
+_HEADER_BEGINS = frozenset("RrMmFfTtDdSsXx")
+_HEADER_LINE = re.compile(_HEADER_WORDS, re.I)
+# Most reports return the mail in a part of its own: one pass over the text tells that no line need be looked at.
+_MAY_RETURN = Says(rf"^[ |+\t]{{0,20}}{_RETURNED_WORDS}", rf"^[ |+\t]{{0,20}}{_FOLLOWS_WORDS}", f"^{_HEADER_WORDS}")
 _LOCAL_STOP = frozenset(' \t\n\r<>()[]{},;:"\\|@“”「」『』（），；：、。')
+# `rcpt=ann@example.com` names ann; `news-ann=example.com@…` is one address.
+_KEYED = re.compile(r"(?:rcpt|rcpt_?to|recipient|to|e?mail|user|addr|address|orig_to|for)=", re.I)
+#: The same for a text in ASCII, which is most of them: what stands before an `@`, and the domain behind it.
+_ASCII_ADDRESS = re.compile(r'("[^"]{1,126}"|[^ \t\n\r<>()\[\]{},;:"\\|@]{1,128})@(?=([A-Za-z0-9._-]{1,255}))')
+#: Fields that a returned header has and a summary has not.
+_TRACE_FIELDS = frozenset({"received", "return-path", "message-id", "mime-version", "dkim-signature", "content-type"})
+_SUMMARY_LINES = 12
+_SPEAKS = re.compile(
+    r"^(?:[^\n]{0,60}[:：] ?)?(?:[45]\d\d[ -](?:[45]\.\d{1,3}\.\d{1,3})?|[45]\.\d{1,3}\.\d{1,3} )[ #<\w]", re.M
+)
 _WORD_RUN = re.compile(r"[^\W\d_]{2}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}")
 
 
@@ -77,16 +97,33 @@ def html_to_text(source: str) -> str:
     text = source
     for start, end in _SKIPPED:
         text = _without(text, start, end)
-    text = text.replace("\n", " ")
+    text = text.replace("\n", " ").replace(_CELL, " ")
     text = _BREAKS.sub("\n", text)
-    text = _TAG.sub(_tag_text, text)
-    lines = (" ".join(line.split()) for line in html.unescape(text).replace("\xa0", " ").split("\n"))
-    return "\n".join(lines)
+    text = _TAG.sub(_tag_text, _CELLS.sub(_CELL, text))
+    return "\n".join(_row(line) for line in html.unescape(text).replace("\xa0", " ").split("\n"))
+
+
+def _row(line: str) -> str:
+    """White space folded; the cells of a table's row with a bar between them, as people draw tables in plain text."""
+    if _CELL not in line:
+        return " ".join(line.split())
+    return " | ".join(cell for part in line.split(_CELL) if (cell := " ".join(part.split())))
 
 
 def addresses_in(text: str) -> Iterator[Found]:
     """Every `local@domain.tld` of the text, in order; each `@` is looked at once, with bounded reach to both sides."""
     at = text.find("@")
+    if at >= 0 and text.isascii():
+        # What stands far before the first `@` is not searched.
+        for match in _ASCII_ADDRESS.finditer(text, max(0, at - LOCAL_LIMIT)):
+            local = match.group(1)
+            name, domain = local.lstrip(".'*=`") if local[0] in ".'*=`" else local, match.group(2).rstrip(".-_")
+            if "=" in name and (key := _KEYED.match(name)):
+                name = name[key.end() :]
+            if name and "." in domain.strip(".") and name[:2] != "//":
+                end = match.end()
+                yield Found(f"{name}@{domain}", end - 1 - len(name), end + len(domain))
+        return
     while at >= 0:
         start = at
         if at and text[at - 1] == '"':
@@ -142,15 +179,25 @@ def unquoted(text: str) -> str:
 
 def split_returned(text: str) -> tuple[str, str]:
     """(the report's own words, the returned mail): cut at a ruled line that says so, or where header fields begin."""
+    told = _MAY_RETURN.which(text)
+    if not told:
+        return text, ""
+    by_words, by_header = told != [2], 2 in told
     lines = text.split("\n")
+    lows = text.lower().split("\n") if by_words else lines
     for number, line in enumerate(lines):
-        said = line.strip(" |+\t")
-        ruled = said[:3] in ("---", "===", "***", "___")
-        if number and (ruled or said.endswith(":")) and _RETURNED_START.match(said[:200]):
-            return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
-        if number and len(said) < 60 and _FOLLOWS.match(said):
-            return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
-        if number and _HEADER_LINE.match(line) and _header_run(lines, number):
+        if not number:
+            continue
+        if by_words and ("message" in lows[number] or "mail" in lows[number] or "content" in lows[number]):
+            said = line.strip(" |+\t")
+            ruled = said[:3] in ("---", "===", "***", "___")
+            if ((ruled or said.endswith(":")) and _RETURNED_START.match(said[:200])) or (
+                len(said) < 60 and _FOLLOWS.match(said)
+            ):
+                return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
+        if by_header and line[:1] in _HEADER_BEGINS and _HEADER_LINE.match(line) and _header_run(lines, number):
+            if _is_summary(lines, number):
+                continue
             return "\n".join(lines[:number]), "\n".join(lines[number:])
     return text, ""
 
@@ -210,6 +257,17 @@ def _header_run(lines: list[str], number: int) -> bool:
     fields = [line for line in lines[number : number + 12] if line[:1] not in (" ", "\t", "")][:3]
     names = [line.partition(":")[0].lower() for line in fields if re.match(r"[A-Za-z][A-Za-z0-9-]{1,60}:", line)]
     return len(names) >= 3 and any(name in ("received", "message-id", "from", "return-path") for name in names)
+
+
+def _is_summary(lines: list[str], number: int) -> bool:
+    """Whether these few fields only say of which mail a report speaks (From, To, Subject), and its own words go on below."""
+    region = lines[number : number + 2 * _SUMMARY_LINES]
+    for line in region:
+        if not line.strip():
+            break
+        if line.partition(":")[0].strip().lower() in _TRACE_FIELDS:
+            return False
+    return _SPEAKS.search("\n".join(region)) is not None
 
 
 def _without(text: str, start: str, end: str) -> str:

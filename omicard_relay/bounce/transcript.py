@@ -41,18 +41,25 @@ def read_transcript(text: str) -> tuple[Exchange, ...]:
     found: list[Exchange] = []
     host, command, stage = None, "", Stage.CONNECT
     answer: list[str] = []
-    for line in [*text.split("\n"), ""]:
+    for line in text.split("\n"):
         said = line.lstrip()
-        if said.startswith("<<<"):
+        mark = said[:3]
+        if mark == "<<<":
             answer.append(said[3:].strip())
             continue
-        if answer and answer[-1][:1] in "45" and len(found) < _LIMIT:
-            found.append(Exchange(command=command, reply=" ".join(answer), stage=stage, host=host))
-        answer = []
-        if said.startswith(">>>"):
+        if answer:
+            _add(found, command, answer, stage, host)
+            answer = []
+        if mark == ">>>":
             command = said[3:].strip()
             verb = command[:8].split(" ")[0].split(":")[0].upper()
             stage = Stage.END_OF_DATA if verb in (".", "BDAT") else _STAGES.get(verb, Stage.UNKNOWN)
-        elif talking := _TALKING.match(said[:300]):
+        elif mark[:2] == ".." and (talking := _TALKING.match(said[:300])):
             host, command, stage = talking.group(1).rstrip(".:"), "", Stage.CONNECT
+    _add(found, command, answer, stage, host)
     return tuple(found)
+
+
+def _add(found: list[Exchange], command: str, answer: list[str], stage: Stage, host: str | None) -> None:
+    if answer and answer[-1][:1] in ("4", "5") and len(found) < _LIMIT:
+        found.append(Exchange(command=command, reply=" ".join(answer), stage=stage, host=host))

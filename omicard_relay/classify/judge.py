@@ -2,7 +2,8 @@
 
 The innermost remote words decide; only where they state no cause, the wrapper around them, the outer replies and at
 last the DSN's Status field (RFC 3464 §2.3.4) may speak. Every verdict names its rule and words.
-Not here: peeling (mail/reading.py), the order among rules (classify/weigh.py), what to do about it (steering/decide.py).
+Not here: peeling (mail/reading.py), the order among rules (classify/weigh.py), a mailbox to which the recipient forwards
+(classify/forward.py), what to do about it (steering/decide.py).
 """
 
 import re
@@ -12,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from omicard_relay.classify.conditions import REFUSALS, has_conditions, holds
+from omicard_relay.classify.forward import forwarded
 from omicard_relay.classify.matcher import Matcher
 from omicard_relay.classify.weigh import Proposal, Standing, standing_of, winner
 from omicard_relay.classify.wording import Wording, masked, wording_of
@@ -102,6 +104,10 @@ class Judge:
 
     def judge(self, evidence: Evidence) -> Verdict | None:
         """The cause of one failure; None when the evidence states that nothing failed."""
+        return forwarded(evidence, self._cause(evidence), self.policies.codes)
+
+    def _cause(self, evidence: Evidence) -> Verdict | None:
+        """What the words say, of whomever they speak."""
         road = evidence.road
         if evidence.dsn_action is not None and evidence.dsn_action.lower() in _NO_FAILURE:
             return None

@@ -1,4 +1,4 @@
-"""`bounce`: reading bounce mails (`parse`) and taking them in (`ingest`); each loaded only when it is called.
+"""`bounce`: reading bounce mails (`parse`) and taking them in (`ingest`, `import`); each loaded only when it is called.
 
 Postfix starts `bounce ingest` once for every bounce: nothing that only `parse` needs may be imported for it.
 """
@@ -10,7 +10,7 @@ import click
 __all__ = ["command"]
 
 #: Subcommand -> the module that holds it under `command`.
-COMMANDS = {"ingest": "bounce_ingest", "parse": "bounce_parse"}
+COMMANDS = {"import": "bounce_import", "ingest": "bounce_ingest", "parse": "bounce_parse"}
 
 
 class _LateGroup(click.Group):
@@ -28,4 +28,4 @@ class _LateGroup(click.Group):
 
 @click.group("bounce", cls=_LateGroup)
 def command() -> None:
-    """Read bounce mails, or take one in from Postfix."""
+    """Read bounce mails, take one in from Postfix, or many from a folder."""

@@ -1,24 +1,19 @@
 """`bounce ingest`: one mail on standard input, from Postfix's pipe(8). Exit 0 when it is stored, 75 whatever else happens.
 
 Any other exit makes Postfix bounce a mail whose reverse-path is null, and so lose it. The mail goes to the running
-service by its socket; without one this process stores it by itself. Nothing is printed on standard output, and nothing
-that begins like an enhanced status code: Postfix would read it as its own.
+service by its socket, with the code of the light client (cli/pipe_client.py), which Postfix's own line calls first;
+without a service this process stores it by itself. Nothing is printed on standard output, and nothing that begins like
+an enhanced status code: Postfix would read it as its own.
 """
 
 import os
-import socket
 import sys
-from pathlib import Path
 
 import click
 
-from omicard_relay.wire.netstring import NetstringReader, encode
+from omicard_relay.cli.pipe_client import EX_TEMPFAIL, complain, hand_over
 
 __all__ = ["command"]
-
-EX_TEMPFAIL = 75
-#: Seconds to wait for the running service: below Postfix's command_time_limit of 1000 s, above a busy store's patience.
-_SERVICE_SECONDS = 60.0
 
 
 @click.command("ingest", short_help="Store one bounce from standard input (the pipe target).")
@@ -31,7 +26,7 @@ def command(ctx: click.Context, sender: str, recipient: str, queue_id: str) -> N
     try:
         _ingest(ctx, sender, recipient, queue_id)
     except BaseException as error:  # whatever happens here must end in 75, or a bounce is lost
-        _complain(error)
+        complain(error)
         # Not sys.exit: nothing of Python's own shutdown may change the status any more.
         os._exit(EX_TEMPFAIL)
 
@@ -40,18 +35,19 @@ def _ingest(ctx: click.Context, sender: str, recipient: str, queue_id: str) -> N
     from omicard_relay.cli.context import settings_of
 
     settings = settings_of(ctx)
-    raw, cut = _read_all(settings.ingest.size_limit)
-    if (
-        settings.ingest.socket
-        and not cut
-        and _by_service(settings.data_path(settings.ingest.socket), sender, recipient, queue_id, raw)
-    ):
+    path = settings.data_path(settings.ingest.socket)
+    values = [value.encode(errors="surrogateescape") for value in (sender, recipient, queue_id)]
+    if settings.ingest.socket and hand_over(os.fsencode(path), *values):
         return
+    from omicard_relay.services.forgetkey import forget_key
+    from omicard_relay.services.handing_on import hand_on_quietly
     from omicard_relay.services.ingest import make_ingester
     from omicard_relay.store.engine import open_store
 
-    store = open_store(settings.store_url, busy_seconds=settings.store.busy_seconds)
+    raw, cut = _read_all(settings.ingest.size_limit)
+    store = open_store(settings.store_url, busy_seconds=settings.store.busy_seconds, hider=forget_key(settings))
     make_ingester(settings, store).take(raw, sender=sender, recipient=recipient, cut=cut)
+    hand_on_quietly(store, settings)
     store.close()
 
 
@@ -62,39 +58,3 @@ def _read_all(limit: int) -> tuple[bytes, bool]:
     while sys.stdin.buffer.read(1 << 16):
         cut = True
     return raw, cut
-
-
-def _by_service(path: Path, sender: str, recipient: str, queue_id: str, raw: bytes) -> bool:
-    """Whether the running service has stored it; False when there is none. Raises when it answers that it could not."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(_SERVICE_SECONDS)
-        try:
-            connection.connect(str(path))
-        except OSError:
-            return False
-        values = (
-            sender.encode(errors="replace"),
-            recipient.encode(errors="replace"),
-            queue_id.encode(errors="replace"),
-            raw,
-        )
-        connection.sendall(b"".join(map(encode, values)))
-        reader = NetstringReader(10_000)
-        answers: list[bytes] = []
-        while not answers:
-            data = connection.recv(10_000)
-            if not data:
-                raise ConnectionError("the ingest service went away before it answered")
-            answers = reader.feed(data)
-    if answers[0] != b"OK":
-        raise RuntimeError(answers[0].decode(errors="replace"))
-    return True
-
-
-def _complain(error: BaseException) -> None:
-    try:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        sys.stderr.write(f"omicard-relay: bounce not stored, Postfix will try again: {text!a}\n")
-        sys.stderr.flush()
-    except Exception:  # standard error may be closed; the exit status says enough
-        return

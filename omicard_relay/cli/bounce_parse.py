@@ -70,7 +70,7 @@ class _Reader:
 
     def __init__(self, policies: Policies) -> None:
         self.policies, self.judge, self.failed = policies, ready_judge(policies), False
-        self._mails = MailReader(policies.forms)
+        self._mails = MailReader(policies.forms, policies.responders)
 
     def rows(self, name: str) -> list[Row]:
         """One row a recipient of a mail; one without a code for a mail that is no failure; none for an unreadable file."""

@@ -40,9 +40,10 @@ def settings_of(ctx: click.Context) -> Settings:
 
 def open_configured_store(settings: Settings) -> "Store":
     """The store of the settings; a new SQLite one gets its tables. Raises StoreError."""
+    from omicard_relay.services.forgetkey import forget_key
     from omicard_relay.store import open_store
 
-    return open_store(settings.store_url, busy_seconds=settings.store.busy_seconds)
+    return open_store(settings.store_url, busy_seconds=settings.store.busy_seconds, hider=forget_key(settings))
 
 
 def console(*, stderr: bool = False) -> "Console":

@@ -1,8 +1,10 @@
-"""`db upgrade`, `db version`: the database's tables."""
+"""`db`: the database's tables and version here; `forget` and `purge` in modules of their own."""
 
 import click
 
 from omicard_relay.cli.context import settings_of
+from omicard_relay.cli.db_forget import forget_command
+from omicard_relay.cli.db_purge import purge_command
 from omicard_relay.cli.language import register, say
 from omicard_relay.store.engine import database_version, open_store
 from omicard_relay.store.migrate import head, upgrade
@@ -22,9 +24,13 @@ register(
 )
 
 
-@click.group("db", short_help="The database and its version.")
+@click.group("db", short_help="The database: version, purging, forgetting.")
 def command() -> None:
-    """Make the database, or bring it to this program's version."""
+    """Make the database, bring it to this program's version, purge what is old, forget an address."""
+
+
+command.add_command(forget_command)
+command.add_command(purge_command)
 
 
 @command.command("upgrade")

@@ -149,7 +149,7 @@ def _cases(folder: Path, judge: Judge, policies: Policies) -> Iterator[_Case]:
     for row in _with_progress(replies, "replies"):
         verdict = judge.judge_text(row["text"])
         yield _case("replies", gold[row["id"]], verdict, None, row["text"], policies)
-    reader = MailReader(policies.forms)
+    reader = MailReader(policies.forms, policies.responders)
     by_file: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in mails:
         by_file[row["file"]].append(row)

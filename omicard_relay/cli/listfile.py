@@ -13,6 +13,8 @@ from itertools import islice
 from typing import TextIO
 
 from omicard_relay.mail import ListEntry, RelayError, address_key, one_line, printable
+from omicard_relay.store.hidden import is_hidden
+from omicard_relay.tables.settings import is_kind
 
 __all__ = ["BadRow", "Row", "check_scope", "check_value", "read_rows", "write_rows"]
 
@@ -98,6 +100,8 @@ def write_rows(entries: Iterator[ListEntry], file: TextIO) -> int:
 def check_value(text: str) -> str | None:
     """Why a text is neither an address nor a domain that a list can hold; None when it is one."""
     key = address_key(text)
+    if is_hidden(key):  # a forgotten address, as an export shows it
+        return None
     if any(character.isspace() for character in key) or printable(key) != key:
         return f"`{one_line(text, 80)}` has white space or control characters"
     if len(key) > _ADDRESS_LIMIT:
@@ -113,10 +117,12 @@ def check_value(text: str) -> str | None:
 
 def check_scope(scope: str) -> str | None:
     """Why a text is no scope; None when it is one."""
-    kind, _, name = scope.partition(":")
-    if scope == "all" or (kind in ("sender", "campaign") and name and printable(name) == name):
+    by, _, name = scope.partition(":")
+    if scope == "all" or (by in ("sender", "campaign") and name and printable(name) == name):
         return None
-    return f"`{one_line(scope, 80)}` is no scope; write all, sender:DOMAIN or campaign:NAME"
+    if by == "kind" and is_kind(name):
+        return None
+    return f"`{one_line(scope, 80)}` is no scope; write all, sender:DOMAIN, campaign:NAME or kind:NAME"
 
 
 def _columns(first: str) -> tuple[list[str], str] | None:

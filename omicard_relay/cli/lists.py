@@ -207,7 +207,7 @@ def undo(ctx: click.Context, change: int) -> None:
 @click.argument("list_name", type=_NAMES)
 @click.argument("values", nargs=-1, required=True)
 @click.option("--reason", required=True, help="Why; customer service will read it.")
-@click.option("--scope", default="all", help="all, sender:DOMAIN or campaign:NAME.")
+@click.option("--scope", default="all", help="all, sender:DOMAIN, campaign:NAME or kind:NAME.")
 @click.option("--days", type=click.IntRange(1, 36_500), help="Days until it ends by itself (else never).")
 @click.option("--code", type=click.IntRange(900, 939), help="Bounce code that the client is told.")
 @click.pass_context

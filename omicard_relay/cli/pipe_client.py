@@ -32,6 +32,7 @@ def hand_over(path: bytes, sender: bytes, recipient: bytes, queue_id: bytes) -> 
 
     Raises OSError when the service or the mail breaks off, RuntimeError with the service's words when it could not store.
     """
+    os.fstat(0)  # a closed standard input would give its number to the socket, which would then be read as the mail
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     connection.settimeout(_SERVICE_SECONDS)
     if not _connected(connection, path):
@@ -58,8 +59,8 @@ def complain(error: BaseException) -> None:
     """Why the mail was not stored, as one line on standard error that Postfix cannot take for a status of its own."""
     try:
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        words = f"omicard-relay: bounce not stored, Postfix will try again: {text!a}\n"
-        os.write(2, words.encode()[:_ANSWER_OCTETS])
+        sys.stderr.write(f"omicard-relay: bounce not stored, Postfix will try again: {text[:_ANSWER_OCTETS]!a}\n")
+        sys.stderr.flush()
     except Exception:  # standard error may be closed; the exit status says enough
         return
 
@@ -72,7 +73,7 @@ def main(arguments: list[str]) -> None:
         path, own, program = words[0], words[1:end], words[end + 1 :]
         if b"--help" in own:  # asked by `omicard-relay postfix check`
             os._exit(0)
-        values = {name: b"" for name in _OPTIONS}
+        values = dict.fromkeys(_OPTIONS, b"")
         for word in own:
             name, mark, value = word.partition(b"=")
             if name not in values or not mark:

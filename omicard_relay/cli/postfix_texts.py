@@ -108,6 +108,7 @@ register(
         ),
         "postfix.fact-route": ("a bounce finds its way", "退信的路由"),
         "postfix.fact-pipe-starts": ("the pipe's command starts as its user", "pipe 指令能以其使用者啟動"),
+        "postfix.fact-pipe-client": ("the pipe's light client starts as its user", "pipe 的輕量程式能以其使用者啟動"),
         "postfix.fact-pipe-config": ("the pipe's user may read the configuration", "pipe 的使用者可讀取設定檔"),
     }
 )

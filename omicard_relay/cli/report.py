@@ -8,7 +8,7 @@ from omicard_relay.cli.context import open_configured_store, print_jsonl, print_
 from omicard_relay.cli.language import current_language, register, say
 from omicard_relay.cli.words import shown
 from omicard_relay.mail import one_line
-from omicard_relay.store import bounces, reports
+from omicard_relay.store import answers, bounces, reports
 from omicard_relay.tables.active import load_active
 
 __all__ = ["command"]
@@ -56,6 +56,8 @@ def command(ctx: click.Context, campaign: str | None, days: int | None, jsonl: b
             return
         counts = reports.summary(tx, campaign=campaign, since=since)
         counters = bounces.counters(tx)
+        if waiting := answers.count_waiting(tx):
+            counters["answers.waiting"] = waiting
         campaigns = reports.campaigns(tx) if campaign is None else []
     if jsonl:
         print_jsonl({"section": c.section, "key": c.key, "count": c.count} for c in counts)

@@ -21,8 +21,9 @@ class ListName(StrEnum):
 class ListEntry:
     """One entry. `value` is an address key (`ann@example.com`) or a domain with a leading `@` (`@example.com`).
 
-    `scope` is "all", `sender:DOMAIN` (reverse-path domain) or `campaign:NAME`. `expires` None: never. `bounce_code` is
-    the cause, for known bounces.
+    `scope` is "all", `sender:DOMAIN` (reverse-path domain), `campaign:NAME` or `kind:NAME` (of campaign). `expires` None:
+    never. `bounce_code` is the cause, for known bounces; `happened` when the failure was that proved it, None where a
+    person has put it there.
     """
 
     list_name: ListName
@@ -34,15 +35,18 @@ class ListEntry:
     created: datetime
     expires: datetime | None = None
     created_by: str = ""
+    happened: datetime | None = None
     removed: datetime | None = None
     entry_id: int = 0
 
 
-def covers(scope: str, *, sender_domain: str, campaign: str | None) -> bool:
-    """Whether an entry of this scope speaks of a mail from this sender domain in this campaign."""
+def covers(scope: str, *, sender_domain: str, campaign: str | None, kind: str | None = None) -> bool:
+    """Whether an entry of this scope speaks of a mail from this sender domain in this campaign, which is of this kind."""
     if scope == "all":
         return True
-    kind, _, name = scope.partition(":")
-    if kind == "sender":
+    by, _, name = scope.partition(":")
+    if by == "sender":
         return name.lower() == sender_domain.lower()
-    return kind == "campaign" and campaign is not None and name == campaign
+    if by == "kind":
+        return kind is not None and name.lower() == kind
+    return by == "campaign" and campaign is not None and name == campaign

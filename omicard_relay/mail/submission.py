@@ -50,6 +50,8 @@ class Submission:
     message_id: str | None = None
     subject: str | None = None
     campaign: str | None = None
+    #: Of its campaign, such as "marketing" (services/relay/kinds.py); None where nothing is known of it yet.
+    kind: str | None = None
     envid: str | None = None
     size: int = 0
     first_queue_id: str | None = None

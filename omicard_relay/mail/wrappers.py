@@ -172,6 +172,7 @@ _EXIM = re.compile(
     r"(?::?<[^<>]{0,320}>)?(?: SIZE=\d{1,12})?[^:]{0,40}:{1,2} ?",
     re.IGNORECASE,
 )
+_HOST_ALONE = re.compile(rf"host {_HOST} ?{_ADDRESS}(?::\d{{1,5}})?: (?=[45]\d\d[ -])", re.IGNORECASE)
 _EXIM_HOST = re.compile(rf"host {_HOST} {_ADDRESS}(?::\d{{1,5}})?:? ?", re.IGNORECASE)
 
 
@@ -179,7 +180,9 @@ def _exim(peeled: Peeled) -> Peeled | None:
     """`SMTP error from remote mail server after RCPT TO:<…>: host H [IP]: 550 …`, or the host first."""
     found = _EXIM.search(peeled.text) if " error from remote " in peeled.text else None
     if not found:
-        return None
+        # The sentence before it stands elsewhere, or was cut away.
+        alone = _HOST_ALONE.match(peeled.text)
+        return _inner(peeled, peeled.text[alone.end() :], host=alone.group(1), ip=alone.group(2)) if alone else None
     before, rest = peeled.text[: found.start()], peeled.text[found.end() :]
     host = _EXIM_HOST.match(rest)
     if host:
@@ -243,13 +246,14 @@ _MARKS = re.compile(
     r"(?: (?:that|from|of|the|other|remote|receiving|recipient|mail|server|host|returned|gave)){0,7} was: ?"
     r"|(?:server|host) (?:responded|replied)(?: with)?: ?|responded as follows: ?"
     r"|following (?:error|response)(?: message)?: ?|\(reason: ?|smtp error \(state \d{1,3}\): ?"
-    r"|error_code ?: ?(?=[245]\d\d)|reported error: ?|remote server message is:? ?)",
+    r"|error_code ?: ?(?=[245]\d\d)|reported error: ?|remote server message is:? ?"
+    r"|\banswered(?: with)?:? ?(?=['\"<(]?[45]\d\d[ -])|could not be delivered: ?(?=[45]\d\d[ -]))",
     re.IGNORECASE,
 )
 # One of these stands in each of the marks; asking for them first is ten times as fast as the expression.
 _MARK_HINT = re.compile(
     r"transfail|last error|host[ _]said|remote server| was:|responded|replied|following [er]|\((?:reason:|state )|error_code"
-    r"|reported error|led="
+    r"|reported error|led=|answered|delivered: ?[45]"
 )
 _CLOSERS = {"'": "'", '"': '"', "<": ">", "[": "]", "(": ")"}
 # An address or a host name at the start of the remote words, no quotation of them.
@@ -270,16 +274,24 @@ def _marks(peeled: Peeled) -> Peeled | None:
     return _inner(peeled, rest, stage_of(peeled.text[max(0, last.start() - 60) : last.start()]))
 
 
-_IRONPORT = re.compile(r"([245])\.\d\.\d - [A-Za-z ]{3,40} (?=\1\d\d-')(\d{3})-'")
+_IRONPORT = re.compile(
+    r"\b([245])\.\d{1,3}\.\d{1,3} - [A-Za-z ]{3,40}[\"']? ?(?:response: ?)?"
+    r"(?:(?=\1\d\d-')(\d{3})-'|[\"']?\([\"'](?=\1\d\d)(\d{3})[\"'], ?\[)",
+    re.IGNORECASE,
+)
 
 
 def _ironport(peeled: Peeled) -> Peeled | None:
-    """`5.1.0 - Unknown address error 550-'No such user' (delivery attempts: 0)`."""
-    found = _IRONPORT.match(peeled.text)
+    """`5.1.0 - Unknown address error 550-'No such user' (delivery attempts: 0)`; its log: `… ('550', ['No such user'])`."""
+    found = _IRONPORT.search(peeled.text) if " - " in peeled.text else None
     if not found:
         return None
-    inner = peeled.text[found.end() :].partition(" (delivery attempts:")[0].rstrip(" '\"")
-    return replace(_inner(peeled, inner), reply_code=found.group(2))
+    rest = peeled.text[found.end() :]
+    if found.group(3):
+        inner = " ".join(piece.strip(" '\",[)") for piece in re.split(r"['\"], ?['\"]", rest.partition("]")[0]))
+    else:
+        inner = rest.partition(" (delivery attempts:")[0].rstrip(" '\"")
+    return replace(_inner(peeled, inner), reply_code=found.group(2) or found.group(3))
 
 
 _QMAIL = (

@@ -154,9 +154,12 @@ def _pipe(snippet: Snippet, services: dict[str, str]) -> Iterator[Finding]:
     user, _, rest = entry.partition(" user=")[2].partition(" ")
     # A user may have a group behind a colon (pipe(8)).
     user = user.partition(":")[0]
-    argv = rest.partition("argv=")[2].split()
-    command = [word for word in argv if not word.startswith("--") or "${" not in word]
-    yield _as_user("pipe-starts", user, [*command, "--help"], f"{user}: {' '.join(argv[:2])}")
+    argv = [word for word in rest.partition("argv=")[2].split() if "${" not in word]
+    # Entries of before have no light client in front of the program, and go on working.
+    light, command = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else ([], argv)
+    if light:
+        yield _as_user("pipe-client", user, [*light, "--help"], f"{user}: {' '.join(light[:-1])}")
+    yield _as_user("pipe-starts", user, [*command, "--help"], f"{user}: {' '.join(command[:2])}")
     if "--config" in command[:-1]:
         path = command[command.index("--config") + 1]
         yield _as_user("pipe-config", user, ["test", "-r", path], f"{user}: {path}")

@@ -7,7 +7,7 @@ Not here: reading files (logreader.py), and the loop around it (follow_service.p
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 
 from omicard_relay.mail import (
@@ -25,12 +25,14 @@ from omicard_relay.mail import (
     one_line,
 )
 from omicard_relay.services.rulebook import Rulebook, RuleSet
-from omicard_relay.services.suppression import consider
+from omicard_relay.services.suppression import consider, lift, settle
 from omicard_relay.steering import expiry_verdict
 from omicard_relay.store import attempts
-from omicard_relay.store.attempts import Place
+from omicard_relay.store.attempts import Place, Recorded
 from omicard_relay.store.bounces import count
 from omicard_relay.store.engine import Store, Tx
+from omicard_relay.store.failures import GIVEN_UP
+from omicard_relay.store.notices import prove_notices
 from omicard_relay.store.queues import QueueNotes
 from omicard_relay.tables.settings import Settings
 from omicard_relay.wire.logevents import (
@@ -49,9 +51,6 @@ from omicard_relay.wire.loglines import parse_line
 __all__ = ["Follower"]
 
 log = logging.getLogger(__name__)
-
-#: Outcomes after which Postfix has given a recipient up.
-_GIVEN_UP = (Outcome.BOUNCED, Outcome.EXPIRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +82,7 @@ class Follower:
             self._record(tx, judged, rules, now)
             if place is not None:
                 attempts.move_place(tx, place)
+            settle(tx, rules.suppress, now=now)  # behind the place: some wait for the log to be read so far
         return len(judged)
 
     def take_singly(self, lines: list[bytes], place: Place | None, *, now: datetime) -> int:
@@ -134,20 +134,27 @@ class Follower:
         return line.relay_host is None and f"[{relay.host}]:{relay.port}:" in line.reply.text
 
     def _record(self, tx: Tx, judged: list[_Judged], rules: RuleSet, now: datetime) -> None:
-        """A batch in the order of its lines; what it tells of queue ids is written at its end, once for each."""
-        notes = QueueNotes(tx)
-        for one in judged:
-            self._record_one(tx, notes, one, rules, now)
-        notes.flush()
+        """A batch in the order of its lines; what it tells of queue ids is written at its end, once for each.
 
-    def _record_one(self, tx: Tx, notes: QueueNotes, one: _Judged, rules: RuleSet, now: datetime) -> None:
+        With that, bounce mails of our own Postfix that have come already prove themselves.
+        """
+        notes, noticed = QueueNotes(tx), set[str]()
+        for one in judged:
+            self._record_one(tx, notes, noticed, one, rules, now)
+        notes.flush()
+        for queue_id in sorted(noticed):
+            prove_notices(tx, queue_id)
+
+    def _record_one(
+        self, tx: Tx, notes: QueueNotes, noticed: set[str], one: _Judged, rules: RuleSet, now: datetime
+    ) -> None:
         match one.event:
             case Delivery(attempt=line) | Rejected(attempt=line):
                 recorded = attempts.record_attempt(
                     tx, line, one.verdict, one.decision, release=rules.release, is_hop=one.is_hop, notes=notes
                 )
-                if recorded.is_new and recorded.recipient_id is not None and line.outcome in _GIVEN_UP:
-                    _consider(tx, recorded.address, line, one.verdict, rules, now)
+                if recorded.is_new and recorded.recipient_id is not None:
+                    _apply(tx, recorded, line, one.verdict, rules, now)
             case Expired() as event:
                 self._record_expired(tx, event, rules, now)
             case QueueActive(queue_id=queue_id, time=time) as event:
@@ -158,6 +165,7 @@ class Follower:
                 attempts.record_queue(tx, queue_id, time=time, message_id=message_id, notes=notes)
             case BounceNotice(queue_id=queue_id, time=time, notice_queue_id=notice):
                 attempts.record_queue(tx, notice, time=time, notice_of=queue_id, notes=notes)
+                noticed.add(queue_id)
             case Removed(queue_id=queue_id, time=time):
                 attempts.record_queue(tx, queue_id, time=time, removed=True, notes=notes)
             case _:
@@ -185,13 +193,19 @@ class Follower:
                 sender=event.sender,
                 line_digest=hashlib.sha256(named.encode()).hexdigest(),
             )
-            attempts.record_expired(tx, waiting.recipient_id, line, verdict, decision, release=rules.release)
-            _consider(tx, waiting.address, line, verdict, rules, now)
+            recorded = attempts.record_expired(tx, waiting.recipient_id, line, verdict, decision, release=rules.release)
+            if recorded.is_new:
+                _apply(tx, replace(recorded, address=waiting.address), line, verdict, rules, now)
 
 
-def _consider(tx: Tx, address: str, line: Attempt, verdict: Verdict | None, rules: RuleSet, now: datetime) -> None:
-    source = f"log {line.queue_id}"
-    consider(tx, address, verdict, rules.suppress, source=source, happened=line.time, now=now)
+def _apply(tx: Tx, recorded: Recorded, line: Attempt, verdict: Verdict | None, rules: RuleSet, now: datetime) -> None:
+    """What a new line about a recipient of ours means for the lists."""
+    source, happened, address = f"log {line.queue_id}", line.time, recorded.address
+    if line.outcome is Outcome.SENT and recorded.is_listed:
+        lift(tx, address, rules.suppress, source=source, happened=happened, now=now)
+    elif line.outcome in GIVEN_UP:
+        who = recorded.recipient_id
+        consider(tx, address, verdict, rules.suppress, source=source, happened=happened, now=now, recipient_id=who)
 
 
 def _local_zone() -> tzinfo:

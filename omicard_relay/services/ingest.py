@@ -2,35 +2,60 @@
 
 `Ingester.take` is the one way in, for LMTP, for the pipe's socket and for the pipe itself. It returns when all is on
 disk, and raises when it is not: the caller then answers 4xx or 75, and Postfix tries again. What is in no form that we
-read is kept and counted.
-Trust (invariant 3): only a signed reverse-path that verifies, and is young enough, proves whose mail a bounce answers.
+read is kept and counted. Services use `begin`, and share one transaction among what comes at the same moment.
+What a mail proves, and what follows from its statements, is in ingest_record.py.
 """
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime
+from typing import TypeVar
 
-from msgspec.structs import replace
-
-from omicard_relay.mail import Decision, Evidence, MailKind, Trust, Verdict, address_key, one_line, printable
+from omicard_relay.bounce.trace import own_queue_id
+from omicard_relay.mail import (
+    MailKind,
+    RelayError,
+    StoreBusyError,
+    StoreError,
+    Trust,
+    one_line,
+    printable,
+)
+from omicard_relay.services.answers import AnswerRule
+from omicard_relay.services.ingest_flood import Admission, FloodBound, TokenFinder, flood_bound
+from omicard_relay.services.ingest_record import Proof, proof_of, record_statements
 from omicard_relay.services.keyfiles import load_return_path
-from omicard_relay.services.rulebook import Rulebook, RuleSet, open_rulebook
-from omicard_relay.services.suppression import consider
+from omicard_relay.services.rulebook import Rulebook, open_rulebook
 from omicard_relay.signing.return_path import ReturnPathSigner, TokenReading
 from omicard_relay.store import bounces
+from omicard_relay.store.bounce_flow import OVER_BOUND
 from omicard_relay.store.engine import Store, Tx
+from omicard_relay.store.writer import Writer
 from omicard_relay.tables.settings import Settings
 
-__all__ = ["Ingester", "make_ingester"]
+__all__ = ["FloodError", "Ingester", "make_ingester"]
 
 log = logging.getLogger(__name__)
 
-#: A delivered, relayed or expanded DSN and a "still trying" speak of no failure.
-_NO_FAILURE = frozenset({"delivered", "relayed", "expanded", "delayed"})
+T = TypeVar("T")
+
+#: Octets of a mail over the bound that are kept: who claims to have sent it, and what it says it is.
+_HEAD_OCTETS = 1024
+#: The null reverse-path, as LMTP and our pipe give it, and as pipe(8) calls it where nobody has set `null_sender`.
+_NULL_SENDERS = frozenset({"", "<>", "MAILER-DAEMON"})
+
+
+class FloodError(RelayError):
+    """Too much unproven mail now, and this one could be a person's: Postfix keeps it and brings it again."""
 
 
 class Ingester:
-    """Reads, judges and stores bounce mails. Thread-safe: each call has its own transaction."""
+    """Reads, judges and stores bounce mails. Thread-safe: each call has its own transaction, or a share of the writer's.
+
+    `writer` writes for `begin`; None: each call by itself. `flood` bounds what is not proven; None: nothing is bounded.
+    `answers` marks what is to be handed on to people; None: nothing is.
+    """
 
     def __init__(
         self,
@@ -40,25 +65,42 @@ class Ingester:
         size_limit: int,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        writer: Writer | None = None,
+        flood: FloodBound | None = None,
+        answers: AnswerRule | None = None,
     ) -> None:
         self._store = store
+        self._writer = writer
+        self._flood = flood
+        self._answers = answers
         self._rulebook = rulebook
         self._signer = signer
+        self._tokens = TokenFinder(signer) if signer else None
         self.size_limit = size_limit
         self._clock = clock
 
     def take(self, raw: bytes, *, sender: str, recipient: str, cut: bool = False) -> MailKind:
-        """Store one mail for one envelope recipient; gives its kind. Raises StoreError when it could not be stored.
+        """Store one mail for one envelope recipient; gives its kind. Raises StoreError when it could not be stored, FloodError.
 
         `cut` says that the mail was longer than `size_limit` and only its start is here.
         """
+        return self.begin(raw, sender=sender, recipient=recipient, cut=cut).result()
+
+    def begin(self, raw: bytes, *, sender: str, recipient: str, cut: bool = False) -> "Future[MailKind]":
+        """Read and judge now, and write soon: the future gives the kind once all is on disk, or raises as `take` does."""
         now = self._clock()
         if len(raw) > self.size_limit:
             raw, cut = raw[: self.size_limit], True
+        token = self._signer.verify(recipient, today=_day(now)) if self._signer else None
+        if token is not None and self._flood is not None and self._tokens is not None:
+            # What returns a mail of ours shows that one's token, whatever address it came to.
+            inside = None if token.valid else self._tokens.find(raw, today=_day(now))
+            admission = self._flood.admit(inside or token, len(raw), now)
+            if admission is not Admission.WHOLE:
+                return self._over_bound(admission, raw, sender, recipient, token, now)
         rules = self._rulebook.current
         reading = rules.reader.read(raw)
-        token = self._signer.verify(recipient, today=_day(now)) if self._signer else None
-        trust = Trust.PROVEN if token is not None and token.valid else Trust.CLAIMED
+        proof = proof_of(self._signer, printable(recipient), token, reading.evidence, today=_day(now))
         judged = [(evidence, *rules.judged(evidence)) for evidence in reading.evidence]
         mail = bounces.BounceMail(
             raw=raw,
@@ -68,100 +110,125 @@ class Ingester:
             sender=printable(sender),
             envelope_recipient=printable(recipient),
             message_id=reading.message_id,
-            trust=trust,
-            trust_reason=_trust_reason(token),
+            own_queue_id=own_queue_id(raw),
+            trust=proof.trust,
+            trust_reason=proof.reason,
             notes=(*reading.notes, *(("longer than the size limit: only its start is kept",) if cut else ())),
         )
-        with self._store.write() as tx:
-            digest, is_new = bounces.record_mail(tx, mail, now=now)
+
+        def write(tx: Tx) -> tuple[str, bool, bool]:
+            waits = False
+            # A person's answer has no statements, and is never left out.
+            is_enough = bool(judged) and proof.trust is Trust.PROVEN and bounces.is_told_enough(tx, proof.path)
+            digest, is_new = bounces.record_mail(tx, mail, now=now, only_known=is_enough)
             if is_new:
-                self._record(tx, digest, mail, judged, rules, token, now)
+                record_statements(tx, digest, mail, judged, rules=rules, signer=self._signer, proof=proof, now=now)
+                if self._answers is not None:
+                    waits = self._answers.note(tx, digest, reading.kind, raw, now=now)
             else:
                 bounces.count(tx, "bounce.again")
-        log.info(
-            "event=bounce kind=%s trust=%s new=%s recipient=%s digest=%s",
-            mail.kind,
-            trust,
-            is_new,
-            one_line(recipient),
-            digest[:16],
-        )
-        return reading.kind
+            return digest, is_new, waits
 
-    def _record(
-        self,
-        tx: Tx,
-        digest: str,
-        mail: bounces.BounceMail,
-        judged: list[tuple[Evidence, Verdict | None, Decision | None]],
-        rules: RuleSet,
-        token: TokenReading | None,
-        now: datetime,
-    ) -> None:
-        bounces.count(tx, f"bounce.{mail.kind}")
-        if mail.trust is not Trust.PROVEN:
-            bounces.count(tx, _unproven(token))
-        only_one = len(judged) == 1
-        for number, (evidence, verdict, decision) in enumerate(judged):
-            owner = bounces.find_owner(tx, evidence, mail.envelope_recipient)
-            trust = mail.trust
-            # A token speaks for one recipient: what the same mail says of others, or of another's, is a claim.
-            if (
-                owner is not None
-                and owner.found_by == "reverse-path"
-                and not only_one
-                and not _speaks_of(evidence, owner)
-            ):
-                owner = None
-            trust = mail.trust if owner is not None and self._names(token, owner) else Trust.CLAIMED
-            bounces.add_report(
-                tx,
-                digest,
-                number,
-                replace(evidence, trust=trust),
-                verdict,
-                decision,
-                owner=owner,
-                trust=trust,
-                now=now,
-                release=rules.release,
+        def written(result: tuple[str, bool, bool]) -> MailKind:
+            digest, is_new, waits = result
+            log.info(
+                "event=bounce kind=%s trust=%s new=%s recipient=%s digest=%s",
+                mail.kind,
+                proof.trust,
+                is_new,
+                one_line(recipient),
+                digest[:16],
             )
-            if owner is None or trust is not Trust.PROVEN or (evidence.dsn_action or "") in _NO_FAILURE:
-                continue
-            if not bounces.is_echo(tx, evidence, owner):
-                source = f"bounce {digest[:16]}"
-                consider(tx, owner.address, verdict, rules.suppress, source=source, happened=now, now=now)
+            if self._answers is not None and waits:
+                self._answers.wake()
+            return reading.kind
 
-    def _names(self, token: TokenReading | None, owner: bounces.Owner) -> bool:
-        """Whether the token was made for this very recipient."""
-        return token is not None and self._signer is not None and self._signer.names(token, owner.address)
+        return self._write(write, written)
+
+    def _over_bound(
+        self, admission: Admission, raw: bytes, sender: str, recipient: str, token: TokenReading, now: datetime
+    ) -> "Future[MailKind]":
+        """What the bound leaves of a mail: nothing of it is parsed, and a person's is left to Postfix for a while."""
+        mail = bounces.BounceMail(
+            raw=raw[:_HEAD_OCTETS],
+            size=len(raw),
+            kind=MailKind.OTHER,
+            sender=printable(sender),
+            envelope_recipient=printable(recipient),
+            message_id=None,
+            trust=Trust.CLAIMED,
+            trust_reason=Proof(path=recipient, token=token).reason,
+            notes=(OVER_BOUND,),
+        )
+        # A report has a null reverse-path (RFC 3464 §2), and a person's mail never: that one must not be dropped.
+        is_deferred = sender.upper() not in _NULL_SENDERS
+
+        def write(tx: Tx) -> None:
+            bounces.count(tx, "bounce.flood-deferred" if is_deferred else "bounce.flood")
+            if admission is Admission.NOTE and not is_deferred:
+                bounces.record_mail(tx, mail, now=now)
+
+        def written(_: None) -> MailKind:
+            report = self._flood.report(now) if self._flood else None
+            if report:
+                log.warning("event=bounce-flood mails=%d octets=%d", report.mails, report.octets)
+            if is_deferred:
+                raise FloodError("too much unproven mail at the moment; this one is taken later.")
+            return MailKind.OTHER
+
+        return self._write(write, written)
+
+    def _write(self, job: Callable[[Tx], T], finish: Callable[[T], MailKind]) -> "Future[MailKind]":
+        """Run the job in a transaction; the future gives what `finish` makes of its result after the commit."""
+        outcome: Future[MailKind] = Future()
+        outcome.set_running_or_notify_cancel()  # what is under way is written, whether or not somebody still waits
+
+        def alone() -> T:
+            with self._store.write() as tx:
+                return job(tx)
+
+        def settle(result: Callable[[], T]) -> None:
+            try:
+                outcome.set_result(finish(result()))
+            except BaseException as error:  # whatever it is, the caller waits for it
+                outcome.set_exception(error)
+
+        def shared(done: "Future[T]") -> None:
+            error = done.exception()
+            # One mail that the database cannot take fails all of its batch: each is then tried by itself.
+            is_batch_fault = isinstance(error, StoreError) and not isinstance(error, StoreBusyError)
+            settle(alone if is_batch_fault else done.result)
+
+        if self._writer is None:
+            settle(alone)
+        else:
+            self._writer.submit(job).add_done_callback(shared)
+        return outcome
 
 
-def make_ingester(settings: Settings, store: Store, rulebook: Rulebook | None = None) -> Ingester:
+def make_ingester(
+    settings: Settings,
+    store: Store,
+    rulebook: Rulebook | None = None,
+    *,
+    writer: Writer | None = None,
+    wake: Callable[[], None] = lambda: None,
+) -> Ingester:
     """An ingester by the settings; `rulebook` None: by the rules that are in force now.
+
+    `wake` is called when a mail has come that waits to be handed on, in whatever thread that is.
 
     Raises TableError or SigningError when tables or keys are wrong, StoreError.
     """
+    own, signer = settings.ingest, load_return_path(settings)
     rules = rulebook or open_rulebook(settings, store)
-    return Ingester(store, rules, load_return_path(settings), settings.ingest.size_limit)
-
-
-def _speaks_of(evidence: Evidence, owner: bounces.Owner) -> bool:
-    named = {address_key(address) for address in (evidence.recipient, evidence.original_recipient)}
-    return address_key(owner.address) in named
-
-
-def _trust_reason(token: TokenReading | None) -> str:
-    if token is None:
-        return "signed reverse-paths are off"
-    return "the signed reverse-path verifies" if token.valid else token.reason
-
-
-def _unproven(token: TokenReading | None) -> str:
-    """The counter of a mail that proves nothing: no token at all, one of ours that is too old, or an invented one."""
-    if token is None or token.nonce is None:
-        return "bounce.unproven"
-    return "bounce.too-old" if token.reason.startswith("older") else "bounce.forged"
+    flood = None
+    if signer is not None:
+        flood = flood_bound(
+            store, mails_per_minute=own.unproven_per_minute, octets_per_hour=own.unproven_octets_per_hour
+        )
+    answers = AnswerRule(settings.answers, wake)
+    return Ingester(store, rules, signer, own.size_limit, writer=writer, flood=flood, answers=answers)
 
 
 def _day(now: datetime) -> int:

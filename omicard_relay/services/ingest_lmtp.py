@@ -12,13 +12,19 @@ from collections import defaultdict
 from aiosmtpd.lmtp import LMTP
 
 from omicard_relay.mail import StoreError, one_line
-from omicard_relay.services.ingest import Ingester
+from omicard_relay.services.ingest import FloodError
+from omicard_relay.services.ingest_intake import Intake, Place
 
 __all__ = ["serve_lmtp"]
 
 log = logging.getLogger(__name__)
 
 _LATER = "451 4.3.0 not stored, try again"
+_FLOOD = "451 4.7.0 too much unproven mail at the moment, try again"
+
+
+#: Connections that may wait to be taken up.
+_BACKLOG = 512
 
 
 class _Handler:
@@ -37,7 +43,7 @@ class _Server(LMTP):
     line_length_limit = 65_536
     #: aiosmtpd's 512 would answer 500 to the address that somebody made too long, and so return the mail.
     command_size_limits: dict[str, int] = defaultdict(lambda: 65_536)  # noqa: RUF012  theirs, shared as it is
-    ingester: Ingester
+    intake: Intake
 
     async def smtp_MAIL(self, arg: str | None) -> None:
         path = _path(arg, "FROM:")
@@ -61,14 +67,21 @@ class _Server(LMTP):
         if self.envelope is None or not self.envelope.rcpt_tos:
             await self.push("503 5.5.1 RCPT first")
             return
-        await self.push("354 End data with <CR><LF>.<CR><LF>")
-        raw, cut = await self._receive(self.ingester.size_limit)
-        sender, recipients = self.envelope.mail_from or "", list(self.envelope.rcpt_tos)
-        self._set_post_data_state()
-        for recipient in recipients:
-            await self.push(await self._take(raw, sender, recipient, cut))
+        async with self.intake.place() as place:
+            await self.push("354 End data with <CR><LF>.<CR><LF>")
+            raw, cut = await self._receive(place, self.intake.size_limit)
+            sender, recipients = self.envelope.mail_from or "", list(self.envelope.rcpt_tos)
+            self._set_post_data_state()
+            # All at once, so that they share a transaction; the answers keep the order of the recipients (RFC 2033 §4.2).
+            taking = [asyncio.ensure_future(self._take(raw, sender, recipient, cut)) for recipient in recipients]
+            try:
+                for each in taking:
+                    await self.push(await each)
+            finally:
+                for each in taking:
+                    each.cancel()
 
-    async def _receive(self, limit: int) -> tuple[bytes, bool]:
+    async def _receive(self, place: Place, limit: int) -> tuple[bytes, bool]:
         """The content up to the final dot, dots unstuffed; what is over the limit is read and let go."""
         kept, cut, at_line_start = bytearray(), False, True
         while True:
@@ -83,12 +96,15 @@ class _Server(LMTP):
                 piece = piece[1:]
             at_line_start = piece.endswith(b"\r\n")
             room = limit - len(kept)
+            await place.grow(len(kept) + min(len(piece), room))
             kept += piece[:room]
             cut = cut or len(piece) > room
 
     async def _take(self, raw: bytes, sender: str, recipient: str, cut: bool) -> str:
         try:
-            kind = await asyncio.to_thread(self.ingester.take, raw, sender=sender, recipient=recipient, cut=cut)
+            kind = await self.intake.take(raw, sender=sender, recipient=recipient, cut=cut)
+        except FloodError:
+            return _FLOOD
         except StoreError as error:
             log.error("event=ingest-failed recipient=%s error=%r", one_line(recipient), str(error))
             return _LATER
@@ -107,7 +123,7 @@ def _path(arg: str | None, keyword: str) -> str | None:
     return text[1:end].strip() if text.startswith("<") and end > 0 else None
 
 
-async def serve_lmtp(ingester: Ingester, host: str, port: int, stop: asyncio.Event) -> None:
+async def serve_lmtp(intake: Intake, host: str, port: int, stop: asyncio.Event) -> None:
     """Take bounces over LMTP until `stop` is set. Raises OSError when the port cannot be had."""
     loop = asyncio.get_running_loop()
 
@@ -121,10 +137,10 @@ async def serve_lmtp(ingester: Ingester, host: str, port: int, stop: asyncio.Eve
             ident="bounce ingest",
             loop=loop,
         )
-        server.ingester = ingester
+        server.intake = intake
         return server
 
-    server = await loop.create_server(make, host, port)
+    server = await loop.create_server(make, host, port, backlog=_BACKLOG)
     log.info("event=ingest-lmtp host=%s port=%d", host, server.sockets[0].getsockname()[1])
     try:
         await stop.wait()

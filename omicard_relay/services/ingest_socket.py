@@ -1,7 +1,8 @@
 """The pipe's way to the running ingester: a Unix socket, so that no bounce costs a whole program start with its tables.
 
-The client sends four netstrings: envelope sender, envelope recipient, queue id, the mail. The server answers one: `OK`, or a
-sentence on why not. The client needs no library beyond Python's own, so that it starts fast.
+The light client (cli/pipe_client.py) sends `+` and netstrings: envelope sender, envelope recipient, queue id, the mail in
+pieces, and an empty one, which ends it. Without the `+` the fourth is the whole mail. The server answers one netstring:
+`OK`, or a sentence on why not; and closes. What is above the size limit is read and let go.
 """
 
 import asyncio
@@ -12,7 +13,8 @@ import stat
 from pathlib import Path
 
 from omicard_relay.mail.errors import RelayError, StoreError, WireError
-from omicard_relay.services.ingest import Ingester
+from omicard_relay.services.ingest import FloodError
+from omicard_relay.services.ingest_intake import Intake, Place
 from omicard_relay.wire.netstring import NetstringReader, encode
 
 __all__ = ["serve_socket"]
@@ -21,20 +23,21 @@ log = logging.getLogger(__name__)
 
 #: Seconds in which a client must have sent its mail: it reads it from Postfix's pipe before it connects.
 _CLIENT_SECONDS = 30
-#: Mails that are being read at once: bounds memory at this times the size limit.
-_AT_ONCE = 8
+#: Connections that may wait to be taken up: Postfix starts no more processes at once than master.cf lets it.
+_BACKLOG = 512
+#: Octets that are read at once, and octets of one netstring of a client that sends pieces.
+_CHUNK, _PIECE_LIMIT = 1 << 18, 1 << 20
 #: Seconds that a living service has to answer a knock at its socket.
 _PROBE_SECONDS = 2.0
 
 
-async def serve_socket(ingester: Ingester, path: Path, stop: asyncio.Event) -> None:
+async def serve_socket(intake: Intake, path: Path, stop: asyncio.Event) -> None:
     """Take mails at the socket until `stop` is set. Raises RelayError when the socket cannot be made."""
-    places = asyncio.Semaphore(_AT_ONCE)
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with places:
-            answer = await _answer(ingester, reader)
         try:
+            async with intake.place() as place:
+                answer = await _answer(intake, place, reader)
             writer.write(encode(answer))
             await writer.drain()
         except ConnectionError:
@@ -44,7 +47,7 @@ async def serve_socket(ingester: Ingester, path: Path, stop: asyncio.Event) -> N
 
     try:
         _clear(path)
-        server = await asyncio.start_unix_server(client, str(path), limit=1 << 20)
+        server = await asyncio.start_unix_server(client, str(path), limit=_CHUNK, backlog=_BACKLOG)
         # The pipe runs as the service's own user (postfix/bounce-pipe), so that it can also store by itself.
         path.chmod(0o660)
     except OSError as error:
@@ -59,14 +62,20 @@ async def serve_socket(ingester: Ingester, path: Path, stop: asyncio.Event) -> N
         path.unlink(missing_ok=True)
 
 
-async def _answer(ingester: Ingester, reader: asyncio.StreamReader) -> bytes:
+async def _answer(intake: Intake, place: Place, reader: asyncio.StreamReader) -> bytes:
     try:
         async with asyncio.timeout(_CLIENT_SECONDS):
-            sender, recipient, _queue_id, raw = await _receive(reader, ingester.size_limit)
-        await asyncio.to_thread(
-            ingester.take, raw, sender=sender.decode(errors="replace"), recipient=recipient.decode(errors="replace")
+            (sender, recipient, _queue_id), raw, cut = await _receive(reader, place, intake.size_limit)
+        await intake.take(
+            raw,
+            sender=sender.decode(errors="replace"),
+            recipient=recipient.decode(errors="replace"),
+            cut=cut,
         )
         return b"OK"
+    except FloodError as error:
+        # The service tells of a flood once a minute; here it would be once a mail.
+        return f"not stored: {error}".encode()
     except (StoreError, WireError, TimeoutError, EOFError, ConnectionError) as error:
         why = str(error) or type(error).__name__
         log.error("event=ingest-failed error=%r", why)
@@ -77,15 +86,28 @@ async def _answer(ingester: Ingester, reader: asyncio.StreamReader) -> bytes:
         return b"not stored: an error of our own, see the log"
 
 
-async def _receive(reader: asyncio.StreamReader, size_limit: int) -> list[bytes]:
-    parser = NetstringReader(size_limit + 1)
-    values: list[bytes] = []
-    while len(values) < 4:
-        data = await reader.read(1 << 18)
-        if not data:
-            raise EOFError("the client went away before the mail was whole")
-        values += parser.feed(data)
-    return values[:4]
+async def _receive(reader: asyncio.StreamReader, place: Place, size_limit: int) -> tuple[list[bytes], bytes, bool]:
+    """Envelope, mail and whether it was cut. Raises WireError, EOFError."""
+    data = await reader.read(_CHUNK)
+    in_pieces = data.startswith(b"+")
+    data = data.removeprefix(b"+")
+    parser = NetstringReader(_PIECE_LIMIT if in_pieces else size_limit)
+    envelope: list[bytes] = []
+    raw, received, cut = bytearray(), 0, False
+    while data:
+        received += len(data)
+        await place.grow(min(received, size_limit + _PIECE_LIMIT))
+        for value in parser.feed(data):
+            if len(envelope) < 3:
+                envelope.append(value)
+                continue
+            room = size_limit - len(raw)
+            raw += value[:room]
+            cut = cut or len(value) > room
+            if not value or not in_pieces:
+                return envelope, bytes(raw), cut
+        data = await reader.read(_CHUNK)
+    raise EOFError("the client went away before the mail was whole")
 
 
 def _clear(path: Path) -> None:

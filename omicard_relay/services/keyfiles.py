@@ -27,6 +27,7 @@ from omicard_relay.signing import DkimKey, DkimSigner, PrivateKey, ReturnPathKey
 from omicard_relay.tables.settings import DkimKeySettings, Settings
 
 __all__ = [
+    "create_secret",
     "load_dkim",
     "load_dkim_key",
     "load_return_path",
@@ -35,6 +36,7 @@ __all__ = [
     "read_dkim_private_key",
     "read_pack_key",
     "read_return_path_keys",
+    "read_secret",
 ]
 
 #: Octets of a key file that are read: a 4096-bit RSA key has about 3,300.
@@ -62,7 +64,7 @@ def load_dkim_key(item: DkimKeySettings) -> DkimKey:
 
 def read_dkim_private_key(path: Path) -> PrivateKey:
     """The RSA (2048 to 4096 bits) or Ed25519 key of a PEM file. Raises SigningError with the file and what to do."""
-    octets = _read_secret(path)
+    octets = read_secret(path)
     make = "make one with `omicard-relay dkim keygen`"
     try:
         key = load_pem_private_key(octets, password=None)
@@ -98,7 +100,7 @@ def make_dkim_key(path: Path, *, ed25519_key: bool) -> PrivateKey:
         if ed25519_key
         else rsa.generate_private_key(public_exponent=65537, key_size=RSA_MINIMUM)
     )
-    if not _create_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())):
+    if not create_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())):
         raise SigningError(f"{path}: exists, and a key is never overwritten; name another file or move it away.")
     return key
 
@@ -113,7 +115,7 @@ def make_pack_key(path: Path) -> ed25519.Ed25519PrivateKey:
 def read_pack_key(path: Path) -> ed25519.Ed25519PrivateKey:
     """The Ed25519 key of a PEM file that signs rule packs. Raises SigningError with the file and what to do."""
     try:
-        key = load_pem_private_key(_read_secret(path), password=None)
+        key = load_pem_private_key(read_secret(path), password=None)
     except (TypeError, ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, ed25519.Ed25519PrivateKey):
@@ -134,7 +136,7 @@ def load_return_path(settings: Settings) -> ReturnPathSigner | None:
     path = settings.data_path(wanted.key_file)
     if not path.exists():
         # Made elsewhere meanwhile (False): just as well, it is read below.
-        _create_secret(path, _new_return_path_file())
+        create_secret(path, _new_return_path_file())
     return ReturnPathSigner(
         keys=read_return_path_keys(path),
         domain=wanted.domain,
@@ -147,7 +149,7 @@ def load_return_path(settings: Settings) -> ReturnPathSigner | None:
 def read_return_path_keys(path: Path) -> ReturnPathKeys:
     """The keys of a return-path key file, in its order. Raises SigningError with file, line and what to do."""
     keys: dict[str, bytes] = {}
-    for number, line in enumerate(_read_secret(path).decode("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(read_secret(path).decode("utf-8", "replace").splitlines(), 1):
         text = line.partition("#")[0].strip()
         if not text:
             continue
@@ -177,7 +179,7 @@ def _new_return_path_file() -> bytes:
     return text.encode("ascii")
 
 
-def _read_secret(path: Path) -> bytes:
+def read_secret(path: Path) -> bytes:
     """The octets of a file that only the right people can read. Raises SigningError."""
     try:
         # O_NONBLOCK: opening a named pipe would wait for a writer.
@@ -208,7 +210,7 @@ def _check_access(path: Path, found: os.stat_result) -> None:
         raise SigningError(f"{path}: others than its owner can get at it (mode {mode:04o}); run `chmod 600 {path}`.")
 
 
-def _create_secret(path: Path, octets: bytes) -> bool:
+def create_secret(path: Path, octets: bytes) -> bool:
     """Write a new file (0600) that is there whole or not at all; False when one exists. Raises SigningError."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:

@@ -80,7 +80,7 @@ class Rulebook:
             RuleSet(
                 policies=policies,
                 judge=judge_of(policies),
-                reader=MailReader(policies.forms),
+                reader=MailReader(policies.forms, policies.responders),
                 suppress=suppress,
                 release=release,
             )
@@ -266,7 +266,7 @@ def _load(folder: Path | None, *, release: int | None, digest: str) -> RuleSet:
     policies, suppress = load_policies(folder), load_suppress(folder)
     judge = judge_of(policies)
     judge.judge_text("550 5.1.1 unknown")  # the first judgement compiles
-    reader = MailReader(policies.forms)
+    reader = MailReader(policies.forms, policies.responders)
     return RuleSet(policies=policies, judge=judge, reader=reader, suppress=suppress, release=release, digest=digest)
 
 

@@ -8,7 +8,10 @@ import zlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from omicard_relay.bounce import MailReader
+from omicard_relay.classify.forward import is_forward
 from omicard_relay.mail import Decision, Evidence, Verdict, domain_of
 from omicard_relay.services.rulebook import RuleSet
 from omicard_relay.store.engine import Store
@@ -76,7 +79,8 @@ class EvidenceReader:
         if stored.number < len(self._read):
             found = self._read[stored.number]
             if found.road is stored.evidence.road and found.recipient in ("", stored.evidence.recipient):
-                return found
+                # Whose mail it answers is more than the mail itself may say: the ingester knew that by its reverse-path.
+                return replace(found, original_recipient=stored.evidence.original_recipient)
         return stored.evidence
 
 
@@ -140,6 +144,7 @@ def _key(evidence: Evidence) -> Hashable:
         evidence.road,
         domain_of(evidence.recipient),
         domain_of(evidence.original_recipient),
+        bool(evidence.original_recipient) and is_forward(evidence.original_recipient, evidence.recipient),
         evidence.dsn_action,
         evidence.status,
         evidence.remote_mta,

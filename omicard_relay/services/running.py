@@ -1,6 +1,6 @@
 """Several services in one process, until SIGTERM or SIGINT; the first that ends takes the others with it.
 
-They share one rulebook, which follows the releases of the rules while they run.
+They share one rulebook, which follows the releases of the rules while they run, and one task that purges what is old.
 
 A service that fails lets the others end in good order: half a line is worse than a restart.
 """
@@ -13,8 +13,11 @@ from collections.abc import Awaitable, Callable, Mapping
 import uvloop
 
 from omicard_relay.mail import RelayError
+from omicard_relay.services.forgetkey import check_forget_key
+from omicard_relay.services.housekeeping import keep_house
 from omicard_relay.services.rulebook import Rulebook, open_noted, watch_releases
 from omicard_relay.store.engine import Store
+from omicard_relay.tables.keeping import check_evidence_days
 from omicard_relay.tables.settings import Settings
 
 __all__ = ["SERVICES", "run_services"]
@@ -66,6 +69,8 @@ async def _run(names: tuple[str, ...], settings: Settings, store: Store) -> list
     errors: list[Exception] = []
     try:
         rulebook = await asyncio.to_thread(open_noted, settings, store)
+        check_evidence_days(settings, rulebook.current.suppress, days=settings.keep.evidence_days)
+        await asyncio.to_thread(check_forget_key, settings, store)
     except RelayError as error:
         return [error]
 
@@ -80,6 +85,7 @@ async def _run(names: tuple[str, ...], settings: Settings, store: Store) -> list
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(watch_releases(rulebook, settings, store, stop), name="rules")
+        tasks.create_task(keep_house(settings, store, rulebook, stop), name="housekeeping")
         for name in dict.fromkeys(names):
             tasks.create_task(one(name), name=name)
     return errors

@@ -1,18 +1,33 @@
-"""A failure that is proven -> perhaps a known bounce, by policies/suppress.toml (invariant 3).
+"""What is proven -> the lists, by policies/suppress.toml (invariant 3): a failure, a delivery, a complaint.
 
-Called inside the transaction that stores the evidence, so that list and history never differ.
+Called inside the transaction that stores the evidence, so that list and history never differ. Every change is made by
+`suppress.toml`, is written down as anybody's, and can be undone; what is told again later never makes it anew.
+Not here: what a failure counts as (store/failures.py), and what has to wait for more (store/due.py).
 """
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from omicard_relay.mail import ListEntry, ListName, Verdict, domain_of, local_part_of
-from omicard_relay.store.bounces import failures_since
+from omicard_relay.mail import ListEntry, ListName, Outcome, Road, Verdict, domain_of, local_part_of, one_line
+from omicard_relay.store.bounces import count
+from omicard_relay.store.due import Due, close_due, find_due
 from omicard_relay.store.engine import Tx
-from omicard_relay.store.lists import add_entry, covering_entries
+from omicard_relay.store.failures import complaints, failure_times, sent_as, tellings
+from omicard_relay.store.lists import BY_POLICY, add_entry, covering_entries, find_liftable, remove_entry, runs_out
 from omicard_relay.tables.suppress import SuppressRule
 
-__all__ = ["consider"]
+__all__ = ["COMPLAINTS", "MARKETING", "consider", "lift", "settle", "unsubscribe"]
+
+log = logging.getLogger(__name__)
+
+#: The complaints (RFC 5965 §7.3, and opt-out of its drafts) by which a recipient wants no more of it. Not among them: what
+#: says that somebody else forged our mail (auth-failure, fraud), and not-spam.
+COMPLAINTS = frozenset({"abuse", "opt-out", "opt-out-list"})
+#: What a complaint unsubscribes from: a receipt or a password mail must still arrive.
+MARKETING = "kind:marketing"
+#: Characters of an entry's reason.
+_REASON_LIMIT = 300
 
 
 def consider(
@@ -24,35 +39,146 @@ def consider(
     source: str,
     happened: datetime,
     now: datetime,
+    recipient_id: int | None = None,
+    new_address: str | None = None,
 ) -> int | None:
     """Put the address on the known bounces if its code's rule is fulfilled; gives the entry's id when it is new.
 
     `source` says where the proof stands (`log QUEUE-ID` or `bounce DIGEST`). The rule's days are counted back from when the
-    failure `happened`, for a log may be read days later. A whitelisted address is never put there.
+    failure `happened`, for a log may be read days later. With `recipient_id`, only the first telling of a mail's failure
+    acts. A whitelisted address is never put there: that is counted and logged.
     """
     rule = rules.get(verdict.bounce_code) if verdict else None
     if rule is None or verdict is None:
         return None
-    expires = happened + timedelta(days=rule.for_days)
-    if expires <= now:
-        return None  # an old log
     if not local_part_of(address) or not domain_of(address):
         return None  # `@example.com` in a list means the whole domain
-    if failures_since(tx, address, rule.code, since=happened - timedelta(days=rule.days)) < rule.after:
+    if recipient_id is not None and tellings(tx, recipient_id, rule.code) > 1:
         return None
-    # Only entries for all senders: one for a single sender or campaign wins when its mail is scrubbed.
-    here = covering_entries(tx, address, sender_domain="", campaign=None, now=now)
+    scope = _scope(tx, rule, recipient_id)
+    expires = happened + timedelta(days=rule.holds_days(runs_out(tx, address, scope, now=now) if scope else 0))
+    if scope is None or expires <= now:
+        return None  # an old log
+    sender, kind = _named(scope, "sender"), _named(scope, "kind")
+    since = happened - timedelta(days=rule.days)
+    times = failure_times(tx, address, rule.code, since=since, sender_domain=sender, kind=kind)
+    if rule.counted(times) < rule.after:
+        return None
+    # Only entries for all that the rule speaks of: one for a single sender or campaign wins when its mail is scrubbed.
+    here = covering_entries(tx, address, sender_domain=sender or "", campaign=None, kind=kind, now=now)
     if ListName.WHITELIST in here:
+        count(tx, "suppress.whitelisted")
+        shown = one_line(address), rule.code, one_line(source)
+        log.warning("event=suppress-whitelisted address=%s code=%d proof=%s note=nothing-changed", *shown)
         return None
+    told = [f"{rule.code} by {verdict.rule_id}", verdict.words]
+    if new_address:
+        told.append(f"the new address offered is {new_address}")
     entry = ListEntry(
         list_name=ListName.KNOWN_BOUNCE,
         value=address,
-        reason=": ".join(filter(None, (f"{rule.code} by {verdict.rule_id}", verdict.words)))[:300],
+        reason=": ".join(filter(None, told))[:_REASON_LIMIT],
         source=source,
+        scope=scope,
         bounce_code=rule.code,
         created=now,
+        created_by=BY_POLICY,
+        happened=happened,
         expires=expires,
-        created_by="suppress.toml",
     )
     entry_id, is_new = add_entry(tx, entry)
     return entry_id if is_new else None
+
+
+def lift(
+    tx: Tx, address: str, rules: Mapping[int, SuppressRule], *, source: str, happened: datetime, now: datetime
+) -> list[int]:
+    """A delivery to the address: take its soft entries off, those that the rules let a later delivery lift; gives the changes.
+
+    Entries that a person made, and those of codes that say that the mailbox is gone, stay.
+    """
+    changes = []
+    for entry in find_liftable(tx, address, before=happened, now=now):
+        rule = rules.get(entry.bounce_code or 0)
+        if rule is not None and rule.lifted_by_delivery:
+            note = f"delivered {happened:%Y-%m-%d %H:%M}Z: {source}"
+            changes.append(remove_entry(tx, entry.entry_id, who=BY_POLICY, now=now, note=note))
+    return changes
+
+
+def unsubscribe(
+    tx: Tx,
+    recipient_id: int,
+    address: str,
+    feedback_type: str | None,
+    *,
+    source: str,
+    happened: datetime,
+    now: datetime,
+) -> int | None:
+    """A proven complaint about a mail: unsubscribe its recipient from marketing; gives the entry's id when it is new.
+
+    Once for a mail: a complaint that comes again does not undo what the recipient has decided meanwhile.
+    """
+    if (feedback_type or "") not in COMPLAINTS or not local_part_of(address) or not domain_of(address):
+        return None
+    if complaints(tx, recipient_id, COMPLAINTS) > 1:
+        return None
+    entry = ListEntry(
+        list_name=ListName.UNSUBSCRIBED,
+        value=address,
+        reason=f"complaint: {feedback_type}",
+        source=source,
+        scope=MARKETING,
+        created=now,
+        created_by=BY_POLICY,
+        happened=happened,
+    )
+    entry_id, is_new = add_entry(tx, entry)
+    return entry_id if is_new else None
+
+
+def settle(tx: Tx, rules: Mapping[int, SuppressRule], *, now: datetime, recipient_id: int | None = None) -> int:
+    """Look at what had to wait and need not any more, of one recipient or of all; gives how many that were."""
+    found = find_due(tx, now=now, recipient_id=recipient_id)
+    for due in found:
+        close_due(tx, due)
+        if not due.is_echo:
+            _settle(tx, due, rules, now)
+    return len(found)
+
+
+def _settle(tx: Tx, due: Due, rules: Mapping[int, SuppressRule], now: datetime) -> None:
+    if due.road is Road.ARF:
+        unsubscribe(
+            tx, due.recipient_id, due.address, due.feedback_type, source=due.source, happened=due.happened, now=now
+        )
+    elif due.outcome is Outcome.SENT:
+        lift(tx, due.address, rules, source=due.source, happened=due.happened, now=now)
+    else:
+        consider(
+            tx,
+            due.address,
+            due.verdict,
+            rules,
+            source=due.source,
+            happened=due.happened,
+            now=now,
+            recipient_id=due.recipient_id,
+            new_address=due.new_address,
+        )
+
+
+def _scope(tx: Tx, rule: SuppressRule, recipient_id: int | None) -> str | None:
+    """The scope of the entry that the rule makes for this mail; None where the mail does not tell it."""
+    if rule.scope == "all":
+        return "all"
+    if recipient_id is None:
+        return None
+    reverse_path, kind = sent_as(tx, recipient_id)
+    told = domain_of(reverse_path) if rule.scope == "sender" else kind
+    return f"{rule.scope}:{told}" if told else None
+
+
+def _named(scope: str, by: str) -> str | None:
+    return scope.removeprefix(f"{by}:") if scope.startswith(f"{by}:") else None

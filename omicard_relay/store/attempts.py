@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from omicard_relay.mail import Attempt, Decision, Outcome, RecipientState, Verdict, address_key
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.fates import find_doubtful, find_meant, find_recipient, fold, refold, take_over
+from omicard_relay.store.notices import prove_notices
 from omicard_relay.store.queues import QueueNotes
 from omicard_relay.store.schema import attempt, follow_place, recipient
 
@@ -84,12 +85,14 @@ class Waiting:
 class Recorded:
     """What came of a line: `is_new` False when it was known; `recipient_id` None when the mail is not one of ours.
 
-    `address` is our recipient's own, which an alias may have changed in the line.
+    `address` is our recipient's own, which an alias may have changed in the line. `is_listed`: it is a known bounce, or
+    was until that ran out.
     """
 
     is_new: bool
     recipient_id: int | None = None
     address: str = ""
+    is_listed: bool = False
 
 
 def find_place(tx: Tx, path: str) -> Place | None:
@@ -154,9 +157,10 @@ def record_attempt(
         return Recorded(is_new=True)
     if is_doubtful:
         take_over(tx, owner.recipient_id, line.queue_id, time=line.time)
+        prove_notices(tx, line.queue_id)
     else:
         fold(tx, owner)
-    return Recorded(is_new=True, recipient_id=owner.recipient_id, address=owner.address)
+    return Recorded(is_new=True, recipient_id=owner.recipient_id, address=owner.address, is_listed=owner.is_listed)
 
 
 def record_expired(
@@ -242,6 +246,8 @@ def record_active(
     meant = find_meant(tx, told.origin(queue_id), sender.lower(), nrcpt)
     for recipient_id in meant:
         take_over(tx, recipient_id, queue_id, time=time)
+    if meant:
+        prove_notices(tx, queue_id)
     return meant
 
 

@@ -8,7 +8,7 @@ Not here: what is written (the repositories beside this module) and the making o
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,6 +49,13 @@ class Store:
         with _translated(self._shown), self._write_engine.begin() as connection:
             yield connection
 
+    @contextmanager
+    def outside(self) -> Iterator[sqlite3.Connection | None]:
+        """SQLite's own connection, for what no transaction can do; None for another database. Raises StoreError."""
+        with _translated(self._shown), self._engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            yield driver if isinstance(driver, sqlite3.Connection) else None
+
     def close(self) -> None:
         """Let all connections go."""
         self._engine.dispose()
@@ -59,10 +66,18 @@ class Store:
         return self._shown
 
 
-def open_store(url: str, *, busy_seconds: int = 10, create: bool = True, any_version: bool = False) -> Store:
+def open_store(
+    url: str,
+    *,
+    busy_seconds: int = 10,
+    create: bool = True,
+    any_version: bool = False,
+    hider: Callable[[], object] | None = None,
+) -> Store:
     """Open the database of an SQLAlchemy URL, and make its tables when it is new and `create` is set.
 
-    With `any_version` it is given as it is, for `db upgrade`. Raises StoreError when it cannot be opened, is of another
+    With `any_version` it is given as it is, for `db upgrade`. `hider` is asked for what stands for forgotten addresses
+    (store/hidden.py); without it none is found. Raises StoreError when it cannot be opened, is of another
     version, or is missing without `create`; the message says what to do.
     """
     try:
@@ -83,7 +98,7 @@ def open_store(url: str, *, busy_seconds: int = 10, create: bool = True, any_ver
         raise StoreError(f"{shown}: there is no driver for this kind of database ({error}).") from None
     if engine.dialect.name == "sqlite":
         _tune_sqlite(engine, busy_seconds)
-    store = Store(engine, shown)
+    store = Store(engine.execution_options(omicard_hider=hider), shown)
     try:
         found = database_version(store)
         if found is None and create and not any_version:
@@ -118,6 +133,9 @@ def _tune_sqlite(engine: Engine, busy_seconds: int) -> None:
         cursor = connection.cursor()
         if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             names = {row[0] for row in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not names:
+                # Only a file that is new takes it: pages that get free can be given back later (store/space.py).
+                cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
             # The mode is kept in the file: another program's is not ours to change.
             if not names or {"alembic_version", recipient.name} <= names:
                 _to_wal(cursor, time.monotonic() + busy_seconds)

@@ -10,9 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from omicard_relay.mail import Outcome, RecipientState, Road, Trust
+from omicard_relay.mail import ListName, Outcome, RecipientState, Road, Trust
 from omicard_relay.store.engine import Tx
-from omicard_relay.store.schema import attempt, bounce_report, recipient, submission
+from omicard_relay.store.schema import attempt, bounce_report, list_entry, recipient, submission, suppression_due
 
 __all__ = [
     "Target",
@@ -21,7 +21,9 @@ __all__ = [
     "find_recipient",
     "fold",
     "fold_reports",
+    "has_end",
     "is_signed",
+    "owe_report",
     "refold",
     "take_over",
 ]
@@ -40,9 +42,26 @@ def is_signed() -> sa.ColumnElement[bool]:
     return recipient.c.reverse_path != own.scalar_subquery()
 
 
+#: Lines that end a recipient's way, and what a report says where nothing failed (RFC 3464 §2.3.3).
+_ENDS = (Outcome.SENT, Outcome.BOUNCED, Outcome.EXPIRED)
+_NO_FAILURE = frozenset({"delivered", "relayed", "expanded", "delayed"})
+
+
+def has_end() -> sa.ColumnElement[bool]:
+    """Whether the log has told the end of a recipient."""
+    return sa.exists().where(attempt.c.recipient_id == recipient.c.id, attempt.c.outcome.in_(_ENDS))
+
+
 # The statements of every line's way, made once: making one costs more than running it.
-_TARGET = sa.select(recipient.c.id, recipient.c.address, recipient.c.address_key, recipient.c.queue_id).add_columns(
-    sa.exists().where(bounce_report.c.recipient_id == recipient.c.id).label("is_reported")
+_TARGET = (
+    sa.select(recipient.c.id, recipient.c.address, recipient.c.address_key, recipient.c.queue_id)
+    .add_columns(sa.exists().where(bounce_report.c.recipient_id == recipient.c.id).label("is_reported"))
+    .add_columns(
+        sa.exists()
+        .where(list_entry.c.value == recipient.c.address_key, list_entry.c.list_name == ListName.KNOWN_BOUNCE)
+        .where(list_entry.c.removed.is_(None))
+        .label("is_listed")
+    )
 )
 _IS_NAMED = recipient.c.address_key.in_([sa.bindparam("key"), sa.bindparam("original_key")])
 _IS_HANDED = recipient.c.hand_over == sa.bindparam("origin")
@@ -76,24 +95,38 @@ _UNJOINED = sa.and_(
     attempt.c.is_hop.is_(False),
 )
 _LINES = (
-    sa.select(attempt.c.recipient_id, attempt.c.time, attempt.c.outcome, attempt.c.is_attempt, attempt.c.reply)
+    sa.select(
+        attempt.c.id, attempt.c.recipient_id, attempt.c.time, attempt.c.outcome, attempt.c.is_attempt, attempt.c.reply
+    )
     .add_columns(attempt.c.stage, attempt.c.bounce_code, attempt.c.rule_id, attempt.c.action)
     .where(sa.or_(attempt.c.recipient_id == sa.bindparam("own"), _UNJOINED))
     .order_by(attempt.c.time, attempt.c.id)
 )
 _JOIN = attempt.update().where(_UNJOINED).values(recipient_id=sa.bindparam("own"))
 _UPDATE = recipient.update().where(recipient.c.id == sa.bindparam("own"))
+_REPORTS = (
+    sa.select(bounce_report)
+    .add_columns(sa.exists().where(suppression_due.c.bounce_report_id == bounce_report.c.id).label("is_due"))
+    .where(bounce_report.c.recipient_id == sa.bindparam("own"), bounce_report.c.trust == Trust.PROVEN)
+    .order_by(bounce_report.c.id)
+)
+_STANDING = sa.select(recipient.c.queue_id, has_end()).where(recipient.c.id == sa.bindparam("own"))
+_OWE = suppression_due.insert()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A recipient of ours, as far as lines are joined by it; `is_reported`: a bounce mail spoke of it."""
+    """A recipient of ours, as far as lines are joined by it.
+
+    `is_reported`: a bounce mail spoke of it. `is_listed`: the address is, or was until it ran out, a known bounce.
+    """
 
     recipient_id: int
     address: str
     address_key: str
     queue_id: str | None
     is_reported: bool
+    is_listed: bool = False
 
 
 def find_recipient(tx: Tx, queue_id: str, key: str, original_key: str) -> Target | None:
@@ -122,6 +155,7 @@ def _target(row: sa.Row[Any]) -> Target:
         address_key=row.address_key,
         queue_id=row.queue_id,
         is_reported=bool(row.is_reported),
+        is_listed=bool(row.is_listed),
     )
 
 
@@ -138,12 +172,21 @@ def refold(tx: Tx, recipient_id: int) -> None:
 
 def fold(tx: Tx, who: Target) -> None:
     """The same for a recipient that was just read in this transaction."""
+    _fold_lines(tx, who)
     if who.is_reported:
         fold_reports(tx, who.recipient_id)
+
+
+def _fold_lines(tx: Tx, who: Target) -> None:
     named = {"own": who.recipient_id, "queue": who.queue_id, "key": who.address_key}
     lines = tx.execute(_LINES, named).all()
-    if any(line.recipient_id is None for line in lines):
+    late = [line for line in lines if line.recipient_id is None]
+    if late:
         tx.execute(_JOIN, named)
+        # Nobody has looked at them by suppress.toml: whose lines they are was not known.
+        ends = [line.id for line in late if line.outcome in _ENDS and (line.outcome != Outcome.SENT or who.is_listed)]
+        if ends:
+            tx.execute(_OWE, [{"attempt_id": end} for end in ends])
     telling = [line for line in lines if line.outcome in _STATES]
     if not telling:
         return
@@ -174,28 +217,37 @@ def fold(tx: Tx, who: Target) -> None:
 def fold_reports(tx: Tx, recipient_id: int) -> None:
     """Set what came back after delivery, by this recipient's proven bounce reports.
 
-    A DSN of our own Postfix only repeats what its log tells (an echo): it is known by the mail's queue id. Where that is
-    not known yet, a report that names a queue id waits; whoever makes the queue id known comes by here.
+    A DSN of our own Postfix repeats what its log tells, or is about to tell (an echo): it is known by the mail's queue id.
+    Where that is not known yet, a report that names a queue id waits; whoever makes the queue id known comes by here. Only
+    where the log has been read beyond it and tells no end (store/due.py), the DSN itself is the proof.
     """
-    rows = tx.execute(
-        sa.select(bounce_report).where(bounce_report.c.recipient_id == recipient_id).order_by(bounce_report.c.id)
-    ).all()
+    rows = tx.execute(_REPORTS, {"own": recipient_id}).all()
     if not rows:
         return
-    own = tx.execute(sa.select(recipient.c.queue_id).where(recipient.c.id == recipient_id)).scalar()
+    own, has_ended = tx.execute(_STANDING, {"own": recipient_id}).one()
     later_code, later_kind = None, None
     for row in rows:
-        is_echo = row.queue_id is not None and row.queue_id == own
+        is_looked_at = _is_failure(row.dsn_action, row.bounce_code) and not row.is_due
+        is_echo = row.queue_id is not None and row.queue_id == own and (bool(has_ended) or not is_looked_at)
         if is_echo != row.is_echo:
             tx.execute(bounce_report.update().where(bounce_report.c.id == row.id).values(is_echo=is_echo))
-        undecided = row.queue_id is not None and own is None
-        if is_echo or undecided or row.bounce_code is None or row.trust != Trust.PROVEN:
+        undecided = row.queue_id is not None and own is None and not is_looked_at
+        if is_echo or undecided or row.bounce_code is None:
             continue
         if row.road == Road.DSN and row.dsn_action == "delayed":
             continue  # a remote "still trying" is no fate
         if row.road == Road.AUTOREPLY and later_kind not in (None, Road.AUTOREPLY):
             continue  # who answers by machine has the mail: that never hides a failure that was told before
         later_code, later_kind = row.bounce_code, row.road
-    tx.execute(
-        recipient.update().where(recipient.c.id == recipient_id).values(later_code=later_code, later_kind=later_kind)
-    )
+    tx.execute(_UPDATE, {"own": recipient_id, "later_code": later_code, "later_kind": later_kind})
+
+
+def owe_report(tx: Tx, report_id: int, *, dsn_action: str | None, bounce_code: int | None) -> None:
+    """A statement is proven: where it tells of a failure, suppress.toml has to look at it (store/due.py)."""
+    if _is_failure(dsn_action, bounce_code):
+        tx.execute(_OWE, {"bounce_report_id": report_id})
+
+
+def _is_failure(dsn_action: str | None, bounce_code: int | None) -> bool:
+    """Whether a statement tells of a failure, or of a complaint."""
+    return bounce_code is not None and (dsn_action or "").lower() not in _NO_FAILURE

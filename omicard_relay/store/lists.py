@@ -10,41 +10,75 @@ import sqlalchemy as sa
 
 from omicard_relay.mail import ListEntry, ListName, StoreError, address_key, covers, domain_of
 from omicard_relay.store.engine import Tx
+from omicard_relay.store.hidden import is_hidden, spellings
 from omicard_relay.store.schema import list_change, list_entry
 
 __all__ = [
+    "BY_POLICY",
     "Change",
     "add_entry",
     "changes",
     "covering_entries",
     "entries",
+    "find_liftable",
     "history",
     "list_value",
     "remove_entry",
+    "runs_out",
     "undo_change",
 ]
 
 Change = sa.Row[tuple[object, ...]]
 
+#: Who changes a list by the rules of suppress.toml.
+BY_POLICY = "suppress.toml"
+
 
 # Asked for every recipient, so it is made once: making a statement costs as much as running it.
 _COVERING = sa.select(list_entry).where(
-    list_entry.c.value.in_([sa.bindparam("address"), sa.bindparam("domain")]),
+    list_entry.c.value.in_([sa.bindparam("address"), sa.bindparam("hidden"), sa.bindparam("domain")]),
     list_entry.c.removed.is_(None),
     sa.or_(list_entry.c.expires.is_(None), list_entry.c.expires > sa.bindparam("now")),
+)
+_HELD = sa.select(list_entry.c.id).where(
+    list_entry.c.removed.is_(None),
+    sa.or_(list_entry.c.expires.is_(None), list_entry.c.expires > sa.bindparam("now")),
+    list_entry.c.list_name == sa.bindparam("name"),
+    list_entry.c.value == sa.bindparam("same_value"),
+    list_entry.c.scope == sa.bindparam("same_scope"),
+)
+_ADD, _NOTE_DOWN = list_entry.insert(), list_change.insert()
+_MADE_BY_POLICY = sa.and_(
+    list_entry.c.list_name == ListName.KNOWN_BOUNCE,
+    list_entry.c.value.in_(sa.bindparam("values", expanding=True)),
+    list_entry.c.created_by == sa.bindparam("who"),
+    list_entry.c.removed.is_(None),
+)
+_LIFTABLE = sa.select(list_entry).where(
+    _MADE_BY_POLICY,
+    sa.or_(list_entry.c.expires.is_(None), list_entry.c.expires > sa.bindparam("now")),
+    sa.func.coalesce(list_entry.c.happened, list_entry.c.created) < sa.bindparam("before"),
+)
+_RAN_OUT = (
+    sa.select(sa.func.count())
+    .select_from(list_entry)
+    .where(
+        _MADE_BY_POLICY, list_entry.c.scope == sa.bindparam("same_scope"), list_entry.c.expires <= sa.bindparam("now")
+    )
 )
 
 
 def covering_entries(
-    tx: Tx, address: str, *, sender_domain: str, campaign: str | None, now: datetime
+    tx: Tx, address: str, *, sender_domain: str, campaign: str | None, now: datetime, kind: str | None = None
 ) -> dict[ListName, ListEntry]:
     """Per list the entry that speaks of this address in this mail: the address itself before its domain."""
     key, domain = address_key(address), domain_of(address)
-    rows = tx.execute(_COVERING, {"now": now, "address": key, "domain": f"@{domain}"}).all()
+    named = {"now": now, "address": key, "hidden": spellings(tx, key)[-1], "domain": f"@{domain}"}
+    rows = tx.execute(_COVERING, named).all()
     found: dict[ListName, ListEntry] = {}
     for row in sorted(rows, key=lambda row: str(row.value).startswith("@")):
         entry = _entry(row)
-        if covers(entry.scope, sender_domain=sender_domain, campaign=campaign):
+        if covers(entry.scope, sender_domain=sender_domain, campaign=campaign, kind=kind):
             found.setdefault(entry.list_name, entry)
     return found
 
@@ -57,7 +91,7 @@ def entries(
     if list_name is not None:
         query = query.where(list_entry.c.list_name == list_name)
     if value is not None:
-        query = query.where(list_entry.c.value == list_value(value))
+        query = query.where(list_entry.c.value.in_(spellings(tx, list_value(value))))
     for row in tx.execute(query.limit(limit) if limit else query):
         yield _entry(row)
 
@@ -68,19 +102,19 @@ def add_entry(tx: Tx, entry: ListEntry, *, note: str = "") -> tuple[int, bool]:
     known = _held(tx, entry.list_name, value, entry.scope, entry.created)
     if known is not None:
         return known, False
-    key = tx.execute(
-        list_entry.insert().values(
-            list_name=entry.list_name,
-            value=value,
-            scope=entry.scope,
-            reason=entry.reason,
-            source=entry.source,
-            bounce_code=entry.bounce_code,
-            created=entry.created,
-            created_by=entry.created_by,
-            expires=entry.expires,
-        )
-    ).inserted_primary_key
+    row = {
+        "list_name": entry.list_name,
+        "value": value,
+        "scope": entry.scope,
+        "reason": entry.reason,
+        "source": entry.source,
+        "bounce_code": entry.bounce_code,
+        "created": entry.created,
+        "created_by": entry.created_by,
+        "happened": entry.happened,
+        "expires": entry.expires,
+    }
+    key = tx.execute(_ADD, row).inserted_primary_key
     assert key is not None  # noqa: S101  an insert of one row always has one
     _log(tx, entry.created, entry.created_by, "add", int(key[0]), note)
     return int(key[0]), True
@@ -94,6 +128,18 @@ def remove_entry(tx: Tx, entry_id: int, *, who: str, now: datetime, note: str = 
     if not changed.rowcount:
         raise StoreError(f"there is no list entry {entry_id} that holds; `lists list` shows those that do.")
     return _log(tx, now, who, "remove", entry_id, note)
+
+
+def find_liftable(tx: Tx, address: str, *, before: datetime, now: datetime) -> list[ListEntry]:
+    """The known bounces of this address that the policy itself has made, on failures before that moment."""
+    named = {"values": spellings(tx, list_value(address)), "who": BY_POLICY, "before": before, "now": now}
+    return [_entry(row) for row in tx.execute(_LIFTABLE, named)]
+
+
+def runs_out(tx: Tx, value: str, scope: str, *, now: datetime) -> int:
+    """How many known bounces of this value and scope the policy has made that held until they ran out."""
+    named = {"values": spellings(tx, list_value(value)), "same_scope": scope, "who": BY_POLICY, "now": now}
+    return int(tx.execute(_RAN_OUT, named).scalar_one())
 
 
 def undo_change(tx: Tx, change_id: int, *, who: str, now: datetime) -> ListEntry:
@@ -122,27 +168,29 @@ def changes(tx: Tx, *, value: str | None = None, limit: int = 100) -> list[Chang
         .limit(limit)
     )
     if value is not None:
-        query = query.where(list_entry.c.value == list_value(value))
+        query = query.where(list_entry.c.value.in_(spellings(tx, list_value(value))))
     return list(tx.execute(query))
 
 
 def history(tx: Tx, values: Iterable[str]) -> list[ListEntry]:
     """All entries of these values, also those that hold no more, oldest first."""
-    keys = [list_value(value) for value in values]
+    keys = [key for value in values for key in spellings(tx, list_value(value))]
     rows = tx.execute(sa.select(list_entry).where(list_entry.c.value.in_(keys)).order_by(list_entry.c.id))
     return [_entry(row) for row in rows]
 
 
 def list_value(text: str) -> str:
-    """An address or `@domain` in the spelling of the table; a bare domain gets its `@`."""
+    """An address or `@domain` in the spelling of the table; a bare domain gets its `@`, a forgotten address stays as it is."""
     key = address_key(text)
+    if is_hidden(key):
+        return key
     return key if "@" in key else f"@{key}"
 
 
 def _held(tx: Tx, list_name: ListName, value: str, scope: str, now: datetime) -> int | None:
     """The id of the entry that holds now."""
-    same = (list_entry.c.list_name == list_name, list_entry.c.value == value, list_entry.c.scope == scope)
-    found: int | None = tx.execute(_active(now).where(*same).with_only_columns(list_entry.c.id)).scalar()
+    named = {"name": list_name, "same_value": value, "same_scope": scope, "now": now}
+    found: int | None = tx.execute(_HELD, named).scalar()
     return found
 
 
@@ -163,14 +211,14 @@ def _entry(row: sa.Row[tuple[object, ...]]) -> ListEntry:
         created=row.created,
         expires=row.expires,
         created_by=row.created_by,
+        happened=row.happened,
         removed=row.removed,
         entry_id=row.id,
     )
 
 
 def _log(tx: Tx, now: datetime, who: str, what: str, entry_id: int, note: str) -> int:
-    key = tx.execute(
-        list_change.insert().values(time=now, who=who, what=what, entry_id=entry_id, note=note)
-    ).inserted_primary_key
+    row = {"time": now, "who": who, "what": what, "entry_id": entry_id, "note": note}
+    key = tx.execute(_NOTE_DOWN, row).inserted_primary_key
     assert key is not None  # noqa: S101
     return int(key[0])

@@ -17,10 +17,10 @@ from omicard_relay.mail import RecipientState, Submission
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.schema import follow_place, queue, recipient, submission
 
-__all__ = ["Prior", "PriorState", "find_priors"]
+__all__ = ["RETRY_WINDOW", "Prior", "PriorState", "find_priors"]
 
 #: How long an unanswered mail is still taken for the client's own earlier try: Postfix gives up after five days.
-_RETRY_WINDOW = timedelta(days=7)
+RETRY_WINDOW = timedelta(days=7)
 #: States in which Postfix certainly has nothing.
 _NOT_IN_POSTFIX = (RecipientState.NOT_TAKEN, RecipientState.DROPPED, RecipientState.REFUSED)
 
@@ -70,7 +70,7 @@ def find_priors(
 
     `running` are the submissions that this process is handing over at this moment.
     """
-    asked = {"digest": mail.digest, "own": mail.submission_id, "since": now - _RETRY_WINDOW}
+    asked = {"digest": mail.digest, "own": mail.submission_id, "since": now - RETRY_WINDOW}
     rows = tx.execute(_EARLIER_TRIES, asked).all()
     found: dict[str, Prior] = {}
     weights: dict[str, int] = {}

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from omicard_relay.mail import Evidence, Outcome, Road, Stage, Trust, read_reply
 from omicard_relay.store.engine import Store, Tx
-from omicard_relay.store.schema import attempt, bounce_mail, bounce_report
+from omicard_relay.store.schema import attempt, bounce_mail, bounce_report, mail_content
 
 __all__ = [
     "Judgement",
@@ -60,7 +60,9 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredReply:
-    """One reply with its judgement. `mail` is the bounce mail (zlib) whose statement number `number` this is."""
+    """One reply with its judgement. `mail` is the bounce mail (zlib) whose statement number `number` this is;
+    empty where it was deleted meanwhile.
+    """
 
     kind: ReplyKind
     row_id: int
@@ -148,8 +150,9 @@ def _query(kind: ReplyKind, period: Period, unclear: float | None) -> sa.Select[
         came = attempt.c.time
     else:
         query = (
-            sa.select(bounce_report, bounce_mail.c.raw, bounce_mail.c.received)
+            sa.select(bounce_report, mail_content.c.raw, bounce_mail.c.received)
             .join(bounce_mail)
+            .join(mail_content, mail_content.c.digest == bounce_mail.c.content_digest, isouter=True)
             .where(bounce_report.c.bounce_code.is_not(None))
         )
         came = bounce_mail.c.received  # a mail's own date is foreign
@@ -217,7 +220,7 @@ def _report(row: sa.Row[tuple[object, ...]]) -> StoredReply:
             trust=Trust(row.trust),
         ),
         judgement=judgement_of(row),
-        mail=row.raw,
+        mail=row.raw or b"",
         mail_digest=row.mail_digest,
         number=row.number,
     )

@@ -4,26 +4,22 @@ Times are aware UTC in, aware UTC out (`Moment`). Addresses stand twice: as they
 which everything is looked up.
 """
 
-from datetime import UTC, datetime
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
 )
+
+from omicard_relay.store.columns import Moment, metadata
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -33,43 +29,25 @@ __all__ = [
     "campaign_claim",
     "counter",
     "follow_place",
+    "forgetting",
+    "housekeeping",
     "import_done",
     "import_place",
     "list_change",
     "list_entry",
+    "mail_content",
     "metadata",
     "queue",
     "recipient",
     "rejudgement",
     "rule_release",
     "submission",
+    "suppression_due",
 ]
 
 #: The newest migration; tests/store/test_migrations.py holds that it is Alembic's head.
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 
-
-class Moment(TypeDecorator[datetime]):
-    """An aware UTC datetime; SQLite has no time zones, so that the store keeps UTC without one."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
 
 #: One mail that a client brought, as far as the relay saw it.
 submission = Table(
@@ -77,7 +55,7 @@ submission = Table(
     metadata,
     Column("id", String(32), primary_key=True),
     Column("digest", String(64), index=True),  # SHA-256 of reverse-path and content: names a client's second try
-    Column("received", Moment, nullable=False),
+    Column("received", Moment, nullable=False, index=True),
     Column("answered", Moment),  # when the client was told 250; until then the same digest is the same mail
     Column("way", String(8), nullable=False),  # direct | filter
     Column("client_ip", String(45)),
@@ -87,6 +65,7 @@ submission = Table(
     Column("message_id", Text, index=True),
     Column("subject", Text),
     Column("campaign", Text, index=True),
+    Column("kind", String(32)),  # of the campaign: marketing, transactional, …; null: written before kinds were
     Column("envid", Text),
     Column("size", Integer),
     Column("first_queue_id", String(32), index=True),  # before re-injection: XFORWARD IDENT
@@ -179,7 +158,16 @@ queue = Table(
     Column("notice_of", String(32)),  # this queue id carries the bounce of that one
 )
 
-#: One mail to the return path, kept whole.
+#: The content of a mail to the return path, once, whoever it came for.
+mail_content = Table(
+    "mail_content",
+    metadata,
+    Column("digest", String(64), primary_key=True),  # SHA-256 of the content with LF as line end
+    Column("raw", LargeBinary, nullable=False),  # zlib
+    Column("size", Integer, nullable=False),  # octets before that
+)
+
+#: One mail to the return path; its content is in `mail_content` until that is deleted.
 bounce_mail = Table(
     "bounce_mail",
     metadata,
@@ -192,10 +180,12 @@ bounce_mail = Table(
     Column("sender", Text, nullable=False),
     Column("envelope_recipient", Text, nullable=False),
     Column("message_id", Text),
+    Column("own_queue_id", String(32)),  # under which our own Postfix made it, as its topmost trace line says
     Column("trust", String(16), nullable=False),
     Column("trust_reason", Text, nullable=False),
     Column("notes", Text, nullable=False, default=""),
-    Column("raw", LargeBinary, nullable=False),  # zlib
+    Column("content_digest", ForeignKey("mail_content.digest"), index=True),  # null: deleted, by age or by `db forget`
+    Column("content_deleted", Moment),
     Column("hand_on_after", Moment, index=True),  # waits to be handed on, not before; null: nothing is to be done
     Column("handed_on", Moment),
     Column("hand_on_tries", Integer, nullable=False, default=0, server_default="0"),
@@ -215,7 +205,7 @@ bounce_report = Table(
     Column("address_key", Text, nullable=False, index=True),
     Column("original_address", Text, nullable=False, default=""),
     Column("recipient_id", ForeignKey("recipient.id"), index=True),
-    Column("queue_id", Text),  # of the Postfix that reports, as the report says
+    Column("queue_id", Text, index=True),  # of the Postfix that reports, as the report says
     Column("is_echo", Boolean, nullable=False, default=False),  # our own Postfix repeats what its log told
     Column("trust", String(16), nullable=False),  # a proven mail may also claim things of others
     Column("dsn_action", String(16)),
@@ -249,6 +239,7 @@ list_entry = Table(
     Column("bounce_code", Integer),
     Column("created", Moment, nullable=False),
     Column("created_by", Text, nullable=False, default=""),
+    Column("happened", Moment),  # when the failure was that proved it; null: put there by hand
     Column("expires", Moment),
     Column("removed", Moment),
     Index("ix_list_entry_value", "value", "list_name"),
@@ -264,6 +255,15 @@ list_change = Table(
     Column("what", String(8), nullable=False),  # add | remove
     Column("entry_id", ForeignKey("list_entry.id"), nullable=False, index=True),
     Column("note", Text, nullable=False, default=""),
+)
+
+#: Proven failures and deliveries that suppress.toml has still to look at; each row goes in the transaction that does it.
+suppression_due = Table(
+    "suppression_due",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("attempt_id", ForeignKey("attempt.id", ondelete="CASCADE"), unique=True),  # this one or the other
+    Column("bounce_report_id", ForeignKey("bounce_report.id", ondelete="CASCADE"), unique=True),
 )
 
 #: How far each log was read, moved in the same transaction as what was read.
@@ -341,4 +341,27 @@ rejudgement = Table(
             ("reasons", Text),
         )
     ),
+)
+
+#: Who was forgotten when: the address stands here as its keyed digest alone.
+forgetting = Table(
+    "forgetting",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("time", Moment, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("value", Text, nullable=False, index=True),  # as in list_entry: `hmac:` and the digest
+    Column("key_id", String(16), nullable=False),  # of the key that made it: another one finds nobody
+    Column("changed", Integer, nullable=False),  # rows that were changed
+    Column("contents", Integer, nullable=False),  # mails whose content was deleted
+)
+
+#: Work that one process at a time does, for all machines of this store: who does it, until when he may, and when it was done.
+housekeeping = Table(
+    "housekeeping",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("holder", Text),
+    Column("until", Moment),
+    Column("done", Moment),
 )

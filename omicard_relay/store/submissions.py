@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from omicard_relay.mail import RecipientState, Reply, Submission, Verdict, address_key
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.fates import refold
+from omicard_relay.store.hidden import spellings
+from omicard_relay.store.notices import prove_notices
 from omicard_relay.store.schema import (
     attempt,
     bounce_report,
@@ -39,7 +41,8 @@ __all__ = [
 
 # The statements of every mail's way, made once: making one costs as much as running it.
 _FIRST_OF_CAMPAIGN = sa.select(campaign_claim.c.recipient_id).where(
-    campaign_claim.c.campaign == sa.bindparam("campaign"), campaign_claim.c.address_key == sa.bindparam("key")
+    campaign_claim.c.campaign == sa.bindparam("campaign"),
+    campaign_claim.c.address_key.in_(sa.bindparam("keys", expanding=True)),
 )
 _INSERT_SUBMISSION = submission.insert()
 _UPDATE_SUBMISSION = submission.update().where(submission.c.id == sa.bindparam("own"))
@@ -55,6 +58,7 @@ _IS_TOLD_OF = sa.select(
     sa.or_(
         sa.exists().where(attempt.c.queue_id == sa.bindparam("queue")),
         sa.exists().where(bounce_report.c.recipient_id.in_(_IDS)),
+        sa.exists().where(bounce_report.c.queue_id == sa.bindparam("queue")),
     )
 )
 _ANSWER = submission.update().where(submission.c.id == sa.bindparam("own")).values(answered=sa.bindparam("now"))
@@ -73,6 +77,7 @@ def add_submission(tx: Tx, mail: Submission, *, is_new: bool = False) -> None:
         "message_id": mail.message_id,
         "subject": mail.subject,
         "campaign": mail.campaign,
+        "kind": mail.kind,
         "envid": mail.envid,
         "size": mail.size,
         "first_queue_id": mail.first_queue_id,
@@ -102,7 +107,7 @@ def is_in_campaign(tx: Tx, campaign: str | None, address: str, *, own_row: int |
     """Whether another mail of this campaign has this address already."""
     if campaign is None:
         return False
-    first = tx.execute(_FIRST_OF_CAMPAIGN, {"campaign": campaign, "key": address_key(address)}).scalar()
+    first = tx.execute(_FIRST_OF_CAMPAIGN, {"campaign": campaign, "keys": spellings(tx, address_key(address))}).scalar()
     return first is not None and first != own_row
 
 
@@ -176,6 +181,7 @@ def mark_handed_over(tx: Tx, recipient_ids: Iterable[int], queue_id: str, *, now
     ids = list(recipient_ids)
     tx.execute(_HAND_OVER, {"ids": ids, "since": now, "queue": queue_id})
     if tx.execute(_IS_TOLD_OF, {"ids": ids, "queue": queue_id}).scalar():
+        prove_notices(tx, queue_id)
         for recipient_id in ids:
             refold(tx, recipient_id)
 

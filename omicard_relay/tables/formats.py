@@ -26,7 +26,8 @@ FLAGS = "(?im)"
 #: What a pattern may capture.
 GROUPS = frozenset({"recipient", "original", "reply", "host", "status", "code", "stage"})
 
-_Words = tuple[Annotated[str, Meta(min_length=3)], ...]
+#: Two letters are a word in Chinese and Japanese (`退信`).
+_Words = tuple[Annotated[str, Meta(min_length=2)], ...]
 _Patterns = tuple[Annotated[str, Meta(min_length=3)], ...]
 DsnAction = Literal["failed", "delayed", "delivered", "relayed", "expanded"]
 

@@ -1,8 +1,8 @@
 """The policy tables as one value: the shipped ones, with a site's own folder laid over them.
 
 A site's folder has the same shape (`codes.toml`, `rules/*.toml`, `formats/*.toml`), every part optional; packs of others that
-it imported lie in `packs/<name>/` and come before its own tables. A rule with an id that stands in an earlier layer replaces it;
-a new id adds a rule. Raises TableError at load, so that a bad table stops the start.
+it imported lie in `packs/<name>/` and come before its own tables. A rule with an id that stands in an earlier layer
+replaces it; a new id adds a rule. Raises TableError at load, so that a bad table stops the start.
 Not here: what the tables mean (classify/, steering/).
 """
 
@@ -15,6 +15,7 @@ from omicard_relay.mail import TableError
 from omicard_relay.tables.cache import cached, digest_of
 from omicard_relay.tables.codes import BounceCode, read_codes
 from omicard_relay.tables.formats import Form, load_formats
+from omicard_relay.tables.responders import Responders, load_responders
 from omicard_relay.tables.rules import Rule, read_rules
 from omicard_relay.tables.toml import shipped
 
@@ -27,13 +28,14 @@ class Policies:
 
     `shipped` are the shipped rules as they were before a layer replaced any: most of `rules`, and known for good, so that
     what is compiled of them can be kept. Other rules outrank the shipped ones of their strength. `forms` are
-    those of reports, in the order in which they are tried.
+    those of reports, in the order in which they are tried; `responders` what automatic replies say (None: the shipped).
     """
 
     codes: Mapping[int, BounceCode]
     rules: tuple[Rule, ...]
     shipped: tuple[Rule, ...] = ()
     forms: tuple[Form, ...] = ()
+    responders: Responders | None = None
 
     @cached_property
     def rules_by_id(self) -> Mapping[str, Rule]:
@@ -57,7 +59,13 @@ def load_policies(site_dir: Path | None = None) -> Policies:
         for pack in packs:
             rules |= {rule.id: rule for rule in read_rules(pack / "rules")}
         rules |= {rule.id: rule for rule in read_rules(site_dir / "rules")}
-    return Policies(codes=codes, rules=tuple(rules.values()), shipped=base, forms=load_formats(site_dir))
+    return Policies(
+        codes=codes,
+        rules=tuple(rules.values()),
+        shipped=base,
+        forms=load_formats(site_dir),
+        responders=load_responders(site_dir),
+    )
 
 
 def _shipped_rules(folder: Path) -> tuple[Rule, ...]:

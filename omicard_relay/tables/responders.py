@@ -7,7 +7,7 @@ stands there too replaces the shipped entry.
 Not here: which of them make a mail an automatic reply (bounce/readers/autoreply.py).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -31,9 +31,13 @@ GAP = "…"
 OPEN_END = "*"
 # Characters that `…` stands for; a longer gap is another sentence.
 _GAP_LENGTH = 40
+#: Octets that RE2 may take for one expression and its states.
+_MEMORY = 32 << 20
 # RE2 knows `\b` and `\W` of ASCII letters alone.
 _LEFT, _RIGHT = r"(?:^|[^\pL\pN])", r"(?:$|[^\pL\pN])"
 _DRESS = r"[\s\pP\pS]{0,10}"
+#: Between an address and what is said behind it, in the same sentence.
+_BEHIND = r"^[\s>)\]}\"'”’」』＞）,，、;:：–—-]{0,6}"
 #: What stands before a subject's own words: `[EXTERNAL]`, `***SPAM***`, brackets and the like.
 _SUBJECT_START = rf"^{_DRESS}(?:\[[^\]]{{1,20}}\]{_DRESS}|\*{{2,5}}\pL{{2,12}}\*{{2,5}}\s{{0,3}})?"
 
@@ -71,6 +75,10 @@ class Means(StrEnum):
     CHALLENGE = "challenge"
     #: A moderator has to let the mail through.
     HELD = "held"
+    #: From now on another address is to be used; an announcement unless the writer is only away.
+    FROM_NOW = "from-now"
+    #: Spam in a bounce's clothes: "click to release your messages".
+    LURE = "lure"
     #: The sender is asked to write to the address.
     ASKS = "asks"
     #: The address is that of somebody else who helps.
@@ -79,13 +87,13 @@ class Means(StrEnum):
     OLD = "old"
 
 
-_ABOUT_ADDRESSES = frozenset({Means.MOVED, Means.ASKS, Means.DEPUTY, Means.OLD})
+_ABOUT_ADDRESSES = frozenset({Means.MOVED, Means.FROM_NOW, Means.ASKS, Means.DEPUTY, Means.OLD})
 
 
 class Responder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`words` are phrases of whole words (`…` stands for up to 40 characters, `*` at the end lets the last word go on), `pattern`
-    an RE2 expression beside them. `sure`: only a machine writes so; other words count only in a mail that has a mark of a
-    machine. `examples` are found by this entry, `not_examples` are not.
+    """`words` are phrases of whole words (`…` stands for up to 40 characters, `*` at the end lets the last word go on) and
+    `pattern` an RE2 expression beside them, in lower case. `sure`: only a machine writes so; other words count only in a
+    mail that has a mark of a machine. `examples` are found by this entry, `not_examples` are not.
     """
 
     id: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]*$")]
@@ -93,31 +101,27 @@ class Responder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     means: Means
     where: Where
     sure: bool = False
-    words: tuple[Annotated[str, Meta(min_length=2)], ...] = ()
+    words: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     pattern: str = ""
     source: Annotated[str, Meta(min_length=1)]
     examples: Annotated[tuple[str, ...], Meta(min_length=1)]
     not_examples: tuple[str, ...] = ()
-
-    @property
-    def expression(self) -> str:
-        """The entry as one RE2 expression, to be searched for in folded text."""
-        inner = "|".join([*map(_phrase, self.words), *([f"(?:{self.pattern})"] if self.pattern else [])])
-        if self.where is Where.SUBJECT:
-            return f"{_SUBJECT_START}(?:{inner})"
-        if self.where is Where.AFTER:
-            return f"^{_DRESS}(?:{inner})"
-        return f"(?:{inner}){_DRESS}$" if self.means is Means.OLD else f"(?:{inner})"
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     responder: tuple[Responder, ...] = ()
 
 
-class _Expression(Protocol):
-    """What is used of a compiled RE2 expression."""
+class _Match(Protocol):
+    def end(self) -> int: ...
 
-    def search(self, text: str) -> object | None: ...
+
+class _Expression(Protocol):
+    """What is used of a compiled RE2 expression; on octets, because its Python door counts characters of other texts first."""
+
+    def search(self, text: bytes) -> object | None: ...
+
+    def finditer(self, text: bytes) -> Iterator[_Match]: ...
 
 
 @dataclass(frozen=True)
@@ -126,41 +130,51 @@ class Responders:
 
     entries: tuple[Responder, ...] = ()
 
-    def found(self, where: Where, text: str) -> tuple[Responder, ...]:
-        """The entries of a place whose words are in a text (white space folded); () costs one pass."""
+    def said(self, where: Where, text: str) -> Mapping[Means, bool]:
+        """What is said at a place of a text (white space folded): True where only a machine says it so. {} costs one pass."""
         any_of = self._any_of.get(where)
-        if any_of is None or not any_of.search(text):
-            return ()
-        return tuple(entry for entry, expression in self._each[where] if expression.search(text))
+        low = _low(text)
+        if any_of is None or not any_of.search(low):
+            return {}
+        found: dict[Means, bool] = {}
+        for means, sure, expression in self._each[where]:
+            if expression.search(low):
+                found[means] = found.get(means, False) or sure
+        return found
+
+    def says(self, means: Means, text: str) -> bool:
+        """Whether a text says this one thing."""
+        low = _low(text)
+        return any(one is means and expression.search(low) for one, _, expression in self._each.get(Where.TEXT, ()))
 
     def last(self, means: Means, text: str) -> int:
-        """Where in the words before an address the last mention of this ends; -1 when there is none."""
+        """Where in the words before an address the last mention of this ends, in octets; -1 when there is none."""
         expression = self._before.get(means)
         if expression is None:
             return -1
-        return max((match.end() for match in expression.finditer(text)), default=-1)
+        return max((match.end() for match in expression.finditer(_low(text))), default=-1)
 
     @cached_property
-    def _each(self) -> dict[Where, list[tuple[Responder, "re2._Regexp"]]]:
-        compiled: dict[Where, list[tuple[Responder, re2._Regexp]]] = {where: [] for where in Where}
+    def _any_of(self) -> dict[Where, _Expression]:
+        return {where: _together(entry for entry in self.entries if entry.where is where) for where in self._places}
+
+    @cached_property
+    def _each(self) -> dict[Where, list[tuple[Means, bool, _Expression]]]:
+        groups: dict[tuple[Where, Means, bool], list[Responder]] = {}
         for entry in self.entries:
-            compiled[entry.where].append((entry, _compiled(entry.expression)))
-        return compiled
+            groups.setdefault((entry.where, entry.means, entry.sure), []).append(entry)
+        each: dict[Where, list[tuple[Means, bool, _Expression]]] = {}
+        for (where, means, sure), entries in groups.items():
+            each.setdefault(where, []).append((means, sure, _together(entries)))
+        return each
 
     @cached_property
-    def _any_of(self) -> dict[Where, "re2._Regexp"]:
-        return {
-            where: _compiled("|".join(f"(?:{entry.expression})" for entry in self.entries if entry.where is where))
-            for where in {entry.where for entry in self.entries}
-        }
+    def _before(self) -> dict[Means, _Expression]:
+        return {means: expression for means, _, expression in self._each.get(Where.BEFORE, ())}
 
     @cached_property
-    def _before(self) -> dict[Means, "re2._Regexp"]:
-        before = [entry for entry in self.entries if entry.where is Where.BEFORE]
-        return {
-            means: _compiled("|".join(entry.expression for entry in before if entry.means is means))
-            for means in {entry.means for entry in before}
-        }
+    def _places(self) -> frozenset[Where]:
+        return frozenset(entry.where for entry in self.entries)
 
 
 def load_responders(site_dir: Path | None = None) -> Responders:
@@ -191,6 +205,8 @@ def _faults(entry: Responder, seen: Iterable[str]) -> Iterator[tuple[str, str]]:
     if (entry.means in _ABOUT_ADDRESSES) != (entry.where in (Where.BEFORE, Where.AFTER)):
         places = "before-address, after-address" if entry.means in _ABOUT_ADDRESSES else "subject-start, text"
         yield "where", f"`{entry.where}` does not go with means `{entry.means}`; allowed are {places}."
+    if entry.sure and entry.means in _ABOUT_ADDRESSES:
+        yield "sure", "says nothing about an address; leave it out."
     for phrase in entry.words:
         if not phrase.replace(GAP, "").strip(OPEN_END + " "):
             yield "words", f"`{phrase}` also matches an empty text; write words."
@@ -200,31 +216,52 @@ def _faults(entry: Responder, seen: Iterable[str]) -> Iterator[tuple[str, str]]:
         except re2.error as error:
             yield "pattern", f"google-re2 does not take it ({_why(error)}); look-around is not allowed."
             return
-        if compiled.search(""):
+        if compiled.search(b""):
             yield "pattern", "also matches an empty text; make some part of it obligatory."
 
 
-def _phrase(words: str) -> str:
-    """A phrase as an expression: whole words where the script has spaces, gaps, an open end."""
-    open_end = words.endswith(OPEN_END)
-    plain = words.removesuffix(OPEN_END)
-    parts = [re2.escape(part) for part in plain.split(GAP)]
-    left = _LEFT if _spaced(plain[0]) else ""
-    right = _RIGHT if not open_end and _spaced(plain[-1]) else ""
-    return f"{left}{f'.{{0,{_GAP_LENGTH}}}'.join(parts)}{right}"
+def _expression(entries: Iterable[Responder]) -> str:
+    """Entries of one place as one RE2 expression, to be searched for in folded text in lower case.
+
+    Word boundaries are classes of all letters: each is written once, not once a phrase, or the program grows too large.
+    """
+    bounded: dict[tuple[bool, bool], list[str]] = {}
+    directly, anchored, pieces = False, "", []
+    for entry in entries:
+        directly = entry.means is Means.OLD and entry.where is Where.BEFORE
+        anchored = {Where.SUBJECT: _SUBJECT_START, Where.AFTER: _BEHIND}.get(entry.where, "")
+        for phrase in entry.words:
+            plain = phrase.removesuffix(OPEN_END).lower()
+            ends = (_spaced(plain[0]) and not anchored, _spaced(plain[-1]) and plain == phrase.lower() and not directly)
+            gap = f".{{0,{_GAP_LENGTH}}}"
+            bounded.setdefault(ends, []).append(gap.join(re2.escape(part) for part in plain.split(GAP)))
+        if entry.pattern:
+            bounded.setdefault((False, False), []).append(entry.pattern)
+    for (left, right), phrases in bounded.items():
+        pieces.append(f"{_LEFT if left else ''}(?:{'|'.join(phrases)}){_RIGHT if right else ''}")
+    return f"{anchored}(?:{'|'.join(pieces)}){_DRESS + '$' if directly else ''}"
+
+
+def _low(text: str) -> bytes:
+    return text.lower().replace("’", "'").encode("utf-8", "replace")
 
 
 def _spaced(letter: str) -> bool:
-    """Whether it is a letter of a script that puts spaces between words (Korean does, but its words take endings)."""
-    return letter.isalnum() and letter < "\u2e80"
+    """Whether it is a letter or digit of a script that puts spaces between words (Korean does, but its words take endings)."""
+    return letter.isalnum() and letter < "\u0e00"
 
 
-def _compiled(expression: str) -> "re2._Regexp":
+def _together(entries: Iterable[Responder]) -> _Expression:
+    return _compiled(_expression(entries))
+
+
+def _compiled(expression: str) -> _Expression:
     options = re2.Options()
-    options.case_sensitive = False
     options.log_errors = False
     options.never_capture = True
-    return re2.compile(expression, options)
+    options.max_mem = _MEMORY
+    compiled: _Expression = re2.compile(expression.encode(), options)
+    return compiled
 
 
 def _why(error: Exception) -> str:

@@ -16,10 +16,12 @@ from omicard_relay.mail import TableError
 from omicard_relay.tables.toml import convert, read_toml
 
 __all__ = [
+    "AnswersSettings",
     "CampaignSettings",
     "DkimKeySettings",
     "FollowSettings",
     "IngestSettings",
+    "KeepSettings",
     "ListMode",
     "RelaySettings",
     "ReturnPathSettings",
@@ -27,17 +29,26 @@ __all__ = [
     "Settings",
     "StepName",
     "StoreSettings",
+    "is_kind",
     "load_settings",
 ]
 
 #: What may stand in a greeting (RFC 5321 §4.1.2), and what names a header field (RFC 5322 §3.6.8).
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?")
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,76}")
+#: A kind of campaign: what follows `kind:` in the scope of a list entry.
+_KIND = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+#: An address that can stand in an SMTP command as it is: ASCII, without quotes and brackets.
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,253}")
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
+#: A hundred years at most: any date can be counted with them.
+Natural = Annotated[int, Meta(ge=0, le=36_500)]
 #: What the client sees of a dropped recipient: 250 and silence, a 5xx with our code, or no dropping at all.
 ListMode = Literal["discard", "reject", "off"]
+#: As in mail.MailKind.
+AnswerKind = Literal["dsn", "arf", "autoreply", "not-a-bounce", "other"]
 StepName = Literal["syntax", "duplicate", "unsubscribed", "blacklist", "known-bounce"]
 
 
@@ -102,6 +113,14 @@ class CampaignSettings(_Table, frozen=True, kw_only=True):
     remove_header: bool = True
     #: Without the header, MAIL's ENVID names it (RFC 3461 §4.4).
     envid: bool = True
+    #: The header that tells the kind of mail by itself; it goes as the other does.
+    kind_header: str = "X-Campaign-Kind"
+    #: Else (pattern of a campaign's name, kind), such as ("news-*", "marketing"); the first that fits.
+    kinds: tuple[tuple[str, str], ...] = ()
+    #: Else the kind of mail that names a campaign …
+    default_kind: str = "marketing"
+    #: … and of mail that names none.
+    kind_without: str = "transactional"
 
 
 class ScrubSettings(_Table, frozen=True, kw_only=True):
@@ -160,6 +179,36 @@ class IngestSettings(_Table, frozen=True, kw_only=True):
     socket: str = "ingest.sock"
     #: Octets of one bounce that are kept and parsed; the rest is cut off and noted.
     size_limit: Positive = 10_485_760
+    #: Octets of all large mails that are in memory at once; above, clients wait.
+    memory_limit: Positive = 67_108_864
+    #: Mails without a valid token that are parsed and kept whole, a minute; above, only counted, with notes of some.
+    unproven_per_minute: Positive = 600
+    #: Octets of such mails that are kept, an hour.
+    unproven_octets_per_hour: Positive = 134_217_728
+
+
+class AnswersSettings(_Table, frozen=True, kw_only=True):
+    """[answers]: where a person's own mail to the return path is handed on."""
+
+    #: A Maildir, in `data_dir` unless absolute; empty: none.
+    mailbox: str = "answers"
+    #: An address to which Postfix takes it instead, at `relay.next_host` and `relay.next_port`; empty: the Maildir.
+    forward: str = ""
+    #: Which kinds of mails are handed on.
+    kinds: tuple[AnswerKind, ...] = ("not-a-bounce",)
+
+
+class KeepSettings(_Table, frozen=True, kw_only=True):
+    """[keep]: for how long what is kept. 0: for ever."""
+
+    #: Days after which the content of a mail to the return path is deleted.
+    mail_days: Natural = 90
+    #: Days after which all that is known of a mail goes; longer than suppress.toml and the return path look back.
+    evidence_days: Natural = 400
+    #: Days after which a list entry goes that was removed or has run out, with its history.
+    list_history_days: Natural = 0
+    #: The key by which forgotten addresses are still known, in `data_dir` unless absolute; made by the first `db forget`.
+    key_file: str = "forget.key"
 
 
 class Settings(_Table, frozen=True, kw_only=True):
@@ -177,6 +226,8 @@ class Settings(_Table, frozen=True, kw_only=True):
     dkim: tuple[DkimKeySettings, ...] = ()
     follow: FollowSettings = FollowSettings()
     ingest: IngestSettings = IngestSettings()
+    answers: AnswersSettings = AnswersSettings()
+    keep: KeepSettings = KeepSettings()
 
     def data_path(self, name: str) -> Path:
         """A file of `data_dir`, or the path itself when it is absolute."""
@@ -215,6 +266,11 @@ def load_settings(path: Path | None) -> Settings:
     )
 
 
+def is_kind(text: str) -> bool:
+    """Whether a text names a kind of campaign."""
+    return _KIND.fullmatch(text) is not None
+
+
 def _check(settings: Settings, path: Path) -> None:
     """What the types alone cannot say."""
     for name in ("networks", "xforward_networks"):
@@ -229,10 +285,17 @@ def _check(settings: Settings, path: Path) -> None:
         raise TableError(
             f"{path}: `relay.hostname`: {settings.relay.hostname!r} is no host name such as relay.example.com."
         )
-    if settings.campaign.header and not _FIELD_NAME.fullmatch(settings.campaign.header):
-        raise TableError(
-            f"{path}: `campaign.header`: {settings.campaign.header!r} is no header name such as X-Campaign."
-        )
+    for name, example in (("header", "X-Campaign"), ("kind_header", "X-Campaign-Kind")):
+        field = getattr(settings.campaign, name)
+        if field and not _FIELD_NAME.fullmatch(field):
+            raise TableError(f"{path}: `campaign.{name}`: {field!r} is no header name such as {example}.")
+    kinds = {f"kinds.{number}": kind for number, (_, kind) in enumerate(settings.campaign.kinds)}
+    kinds |= {name: getattr(settings.campaign, name) for name in ("default_kind", "kind_without")}
+    for name, kind in kinds.items():
+        if not is_kind(kind):
+            raise TableError(
+                f"{path}: `campaign.{name}`: {kind!r} is no kind such as marketing; use lower-case letters, digits, - and _."
+            )
     if bool(settings.relay.tls_certificate) != bool(settings.relay.tls_key):
         raise TableError(f"{path}: `relay.tls_certificate` and `relay.tls_key` go together; set both or neither.")
     if settings.relay.tls_required and not settings.relay.tls_certificate:
@@ -241,4 +304,30 @@ def _check(settings: Settings, path: Path) -> None:
     if len(settings.return_path.local_part) > 24:
         raise TableError(
             f"{path}: `return_path.local_part` is longer than 24 octets; the signed token needs the rest of 64."
+        )
+    _check_forward(settings, path)
+    _check_keep(settings, path)
+
+
+def _check_keep(settings: Settings, path: Path) -> None:
+    """Evidence that went too early would let a late bounce count twice. suppress.toml is looked at in tables/keeping.py."""
+    days, proven = settings.keep.evidence_days, settings.return_path.max_age_days
+    if 0 < days <= proven:
+        raise TableError(
+            f"{path}: `keep.evidence_days`: {days} is not more than `return_path.max_age_days` ({proven}); "
+            "a bounce could come when its mail is not known any more. Make it larger, or 0 for ever."
+        )
+
+
+def _check_forward(settings: Settings, path: Path) -> None:
+    """Answers that are handed on into the return path would come back for ever."""
+    forward, domain = settings.answers.forward, settings.return_path.domain.lower().rstrip(".")
+    if not forward:
+        return
+    if not _ADDRESS.fullmatch(forward):
+        raise TableError(f"{path}: `answers.forward`: {forward!r} is no plain address such as care@example.com.")
+    if domain and forward.lower().rstrip(".").endswith(f"@{domain}"):
+        raise TableError(
+            f"{path}: `answers.forward`: {forward!r} is in the return path's own domain, and its mail would come back here; "
+            "name an address of another domain."
         )

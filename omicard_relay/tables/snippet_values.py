@@ -7,6 +7,7 @@ Known limits: an argument of the pipe's command cannot hold white space.
 
 import ipaddress
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +24,20 @@ _DELIMITER = re.compile(r"[-+=_.#~*!%]")
 _ARGUMENT = re.compile(r"[^\s${}\"'\\#\x00-\x1f\x7f]+")
 
 
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """What the settings do not say: our folder below Postfix's, the pipe's user, and the command that starts us."""
+    """What the settings do not say: our folder below Postfix's, the pipe's user, and the command that starts us.
+
+    `light`: the words that start cli/pipe_client.py, by the interpreter that runs now, without what slows its start.
+    """
 
     folder: Path
     user: str
     command: tuple[str, ...]
+    light: tuple[str, ...] = (sys.executable, "-I", "-S", str(_PACKAGE / "cli" / "pipe_client.py"))
 
 
 def snippet_values(settings: Settings, deployment: Deployment) -> dict[str, str]:
@@ -54,6 +62,11 @@ def snippet_values(settings: Settings, deployment: Deployment) -> dict[str, str]
         "folder": _argument(str(deployment.folder), "The configuration folder"),
         "user": _argument(deployment.user, "The user of the pipe"),
         "command": " ".join(_argument(word, "The command of the pipe") for word in deployment.command),
+        "light": " ".join(_argument(word, "The light client of the pipe") for word in deployment.light),
+        # No client can go where no socket is: `-` lets it start the program at once.
+        "ingest_socket": _argument(str(settings.data_path(ingest.socket).absolute()), "`ingest.socket`")
+        if ingest.socket
+        else "-",
     }
 
 

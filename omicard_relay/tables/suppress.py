@@ -1,11 +1,13 @@
 """policies/suppress.toml -> when an address that fails becomes a known bounce.
 
-Only address codes may stand there (invariant 3): anything else stops the start.
+Only address codes may stand there (invariant 3): anything else stops the start. What the rules mean is in
+docs/suppression.md, who follows them in services/suppression.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -24,13 +26,39 @@ _Days = Annotated[int, Meta(ge=1, le=36_500)]
 
 
 class SuppressRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`after` failures with `code` within `days` days put the address on the list for `for_days` days."""
+    """`after` failures with `code` within `days` days put the address on the list for `for_days` days.
+
+    A failure within `apart_hours` of one that counted does not count. `scope` says whose mail is held back, and whose
+    failures count: all, that of the sender's domain, or that of the kind of campaign.
+    """
 
     code: int
     after: Annotated[int, Meta(ge=1)]
     days: _Days
     for_days: _Days
+    apart_hours: Annotated[int, Meta(ge=0, le=8_760)] = 0
+    #: Each repeat holds twice as long as the one before, at most `at_most_days`; `for_days` itself is never cut.
+    doubling: bool = True
+    at_most_days: _Days = 730
+    scope: Literal["all", "sender", "kind"] = "all"
+    #: A later delivery takes the entry off again.
+    lifted_by_delivery: bool = False
     source: str
+
+    def counted(self, moments: Iterable[datetime]) -> int:
+        """How many of these failures count: the first, and each that is far enough from the one that counted before."""
+        apart, count, last = timedelta(hours=self.apart_hours), 0, None
+        for moment in sorted(moments):
+            if last is None or moment - last >= apart:
+                count, last = count + 1, moment
+        return count
+
+    def holds_days(self, repeats: int) -> int:
+        """How long an entry holds after so many that ran out."""
+        if not self.doubling or not repeats:
+            return self.for_days
+        # Beyond 16 doublings of one day every bound is reached.
+        return max(self.for_days, min(self.for_days << min(repeats, 16), self.at_most_days))
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +78,11 @@ def load_suppress(site_dir: Path | None = None) -> Mapping[int, SuppressRule]:
                 allowed = ", ".join(map(str, sorted(ADDRESS_CODES)))
                 raise TableError(
                     f"{path}: `suppress.{number}.code`: {rule.code} does not speak of the address; allowed are {allowed}."
+                )
+            if rule.apart_hours * (rule.after - 1) > rule.days * 24:
+                raise TableError(
+                    f"{path}: `suppress.{number}.apart_hours`: {rule.after} failures that are {rule.apart_hours} hours apart "
+                    f"need more than {rule.days} days; make one of them smaller, or `days` larger."
                 )
             if rule.code in seen:
                 raise TableError(f"{path}: `suppress.{number}.code`: {rule.code} stands twice; keep one of them.")

@@ -1,10 +1,12 @@
 """Splitting a mail into parts without recursion."""
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omicard_relay.bounce.mime import DEPTH_LIMIT, PART_LIMIT, split_mail
+from omicard_relay.bounce.mime import DEPTH_LIMIT, PART_LIMIT, head_of, split_mail
 
 MIXED = b"""Content-Type: multipart/mixed; boundary="b"
 
@@ -40,28 +42,51 @@ epilogue
 """
 
 
-def leaves(raw: bytes) -> list[tuple[str, str, int]]:
-    return [
-        (part.content_type, part.text.strip(), part.level) for part in split_mail(raw)[0][1:] if not part.is_message
-    ]
+def leaves(raw: bytes) -> list[tuple[str, str]]:
+    return [(part.content_type, part.text.strip()) for part in split_mail(raw)[0][1:] if not part.is_message]
 
 
 EXPECTED = [
-    ("text/plain", "one", 0),
-    ("text/html", "<p>two</p>", 0),
-    ("text/plain", "three", 1),
-    ("text/rfc822-headers", "Subject: last", 0),
+    ("text/plain", "one"),
+    ("text/html", "<p>two</p>"),
+    ("text/rfc822-headers", "Subject: last"),
 ]
 
 
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n"], ids=["lf", "crlf"])
-def test_parts_in_order_with_their_level(ends: bytes) -> None:
+def test_parts_in_order_without_those_of_the_embedded_message(ends: bytes) -> None:
     assert leaves(MIXED.replace(b"\n", ends)) == EXPECTED
 
 
-def test_embedded_message_has_its_own_head() -> None:
-    messages = [part for part in split_mail(MIXED)[0] if part.is_message]
-    assert [(part.head.get("subject"), part.level) for part in messages] == [("inner", 1)]
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n"], ids=["lf", "crlf"])
+def test_embedded_message_is_one_part_with_its_own_head_and_parts(ends: bytes) -> None:
+    (message,) = [part for part in split_mail(MIXED.replace(b"\n", ends))[0] if part.is_message]
+    assert head_of(message.message).get("subject") == "inner"
+    assert leaves(message.message) == [("text/plain", "three")]
+
+
+def test_embedded_message_in_base64_is_opened_too() -> None:
+    inner = base64.b64encode(b"Subject: inner\n\nhello")
+    raw = (
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/rfc822\n"
+        b"Content-Transfer-Encoding: base64\n\n" + inner + b"\n--b--\n"
+    )
+    (message,) = [part for part in split_mail(raw)[0] if part.is_message]
+    assert head_of(message.message).get("subject") == "inner"
+
+
+def test_part_that_is_no_message_has_none() -> None:
+    assert [part.message for part in split_mail(b"Subject: x\n\nbody")[0]] == [b"", b""]
+
+
+@pytest.mark.parametrize(
+    "blank",
+    [b"\n\n", b"\r\n\r\n", b"\n \t\n", b"\r\n  \r\n", b"\n\r\n"],
+    ids=["lf", "crlf", "white", "crlf-white", "mixed"],
+)
+def test_header_ends_at_a_blank_line_however_it_is_written(blank: bytes) -> None:
+    (whole, _), _ = split_mail(b"Subject: x" + blank + b"body\n\nmore")
+    assert (whole.head.get("subject"), whole.text) == ("x", "body\n\nmore")
 
 
 def test_mbox_line_and_blank_lines_before_the_header_are_skipped() -> None:
@@ -75,12 +100,12 @@ def test_header_alone() -> None:
 
 def test_boundary_inside_a_part_without_blank_line_ends_it() -> None:
     raw = b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n--b\n\ntwo\n--b--\n"
-    assert [text for _, text, _ in leaves(raw)] == ["", "two"]
+    assert [text for _, text in leaves(raw)] == ["", "two"]
 
 
 def test_missing_closing_boundary_loses_nothing() -> None:
     raw = b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b\n\ntwo"
-    assert [text for _, text, _ in leaves(raw)] == ["one", "two"]
+    assert [text for _, text in leaves(raw)] == ["one", "two"]
 
 
 def test_outer_boundary_closes_an_inner_multipart_that_was_left_open() -> None:
@@ -88,12 +113,12 @@ def test_outer_boundary_closes_an_inner_multipart_that_was_left_open() -> None:
         b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=c\n\n"
         b"--c\n\none\n--b\n\ntwo\n--b--\n"
     )
-    assert [text for _, text, _ in leaves(raw)] == ["one", "two"]
+    assert [text for _, text in leaves(raw)] == ["one", "two"]
 
 
 def test_line_that_only_begins_like_a_boundary_is_text() -> None:
     raw = b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\n--bar\n-- \n--b--\n"
-    assert [text for _, text, _ in leaves(raw)] == ["--bar\n--"]
+    assert [text for _, text in leaves(raw)] == ["--bar\n--"]
 
 
 @pytest.mark.parametrize("parts", [PART_LIMIT - 1, PART_LIMIT * 3])
@@ -109,4 +134,11 @@ def test_no_octet_of_a_body_is_in_two_leaves(pieces: list[bytes]) -> None:
     raw = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"".join(pieces)
     found, _ = split_mail(raw)
     assert sum(len(part.body) for part in found[1:]) <= len(raw)
-    assert all(part.level <= DEPTH_LIMIT for part in found)
+    assert len(found) <= PART_LIMIT + 1
+
+
+def test_depth_is_limited() -> None:
+    deep = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(DEPTH_LIMIT + 3))
+    found, notes = split_mail(deep + b"\nhello")
+    assert [part.content_type for part in found[1:]] == ["multipart/mixed"]
+    assert notes == (f"nesting deeper than {DEPTH_LIMIT} was not opened",)

@@ -16,7 +16,9 @@ import threading
 
 import pytest
 
+from omicard_relay.mail import StoreError
 from omicard_relay.services.ingest import make_ingester
+from omicard_relay.services.ingest_intake import Intake
 from omicard_relay.services.ingest_socket import serve_socket
 from omicard_relay.store import schema
 from omicard_relay.tables.settings import load_settings
@@ -44,7 +46,8 @@ def service(config, ingester=None):
     path = settings.data_path(settings.ingest.socket)
     with a_store(path.parent, busy_seconds=1) as store:
         loop, stop = asyncio.new_event_loop(), asyncio.Event()
-        running = serve_socket(ingester or make_ingester(settings, store), path, stop)
+        intake = Intake(ingester or make_ingester(settings, store), memory_limit=1 << 20)
+        running = serve_socket(intake, path, stop)
         thread = threading.Thread(target=loop.run_until_complete, args=(running,))
         thread.start()
         wait_for(path.exists)
@@ -134,9 +137,7 @@ def test_a_locked_database_is_tried_again(config):
 class Failing:
     size_limit = 1_000_000
 
-    def take(self, raw, **_):
-        from omicard_relay.mail import StoreError
-
+    def begin(self, raw, **_):
         raise StoreError("it is gone")
 
 
@@ -318,7 +319,7 @@ def _catches(pid, number):
 
 
 AS_NOBODY = """
-import os, sys, pkgutil, importlib, encodings.idna, encodings.utf_8_sig, sqlite3
+import os, sys, pkgutil, importlib, encodings.idna, encodings.utf_8_sig, smtplib, sqlite3
 import omicard_relay
 from omicard_relay.cli import bounce, bounce_ingest, main
 from omicard_relay.services import ingest

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from omicard_relay.store.schema import SCHEMA_VERSION
+from omicard_relay.store.schema import SCHEMA_VERSION, metadata
 from tests.keeping import a_store, call, configured
 
 
@@ -71,20 +71,7 @@ def test_other_commands_say_how_to_bring_an_older_one_up_to_date(config):
 def test_a_locked_database_is_told_so(config):
     with a_store(config.parent / "data"):
         pass
-    change(config, "DELETE FROM alembic_version")
-    change(config, "DROP TABLE counter")
-    for table in (
-        "rejudgement",
-        "rule_release",
-        "campaign_claim",
-        "bounce_report",
-        "attempt",
-        "recipient",
-        "list_change",
-        "list_entry",
-    ):
-        change(config, f"DROP TABLE {table}")
-    for table in ("submission", "queue", "follow_place", "bounce_mail", "alembic_version"):
+    for table in (*metadata.tables, "alembic_version"):
         change(config, f"DROP TABLE {table}")
     other = sqlite3.connect(config.parent / "data" / "relay.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

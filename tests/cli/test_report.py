@@ -6,9 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from omicard_relay.cli.root import root
+from omicard_relay.mail import Trust
 from omicard_relay.services.follow import Follower
 from omicard_relay.services.rulebook import Rulebook
-from omicard_relay.store import bounces
+from omicard_relay.store import answers, bounces
 from omicard_relay.tables.policies import load_policies
 from omicard_relay.tables.settings import load_settings
 from omicard_relay.tables.suppress import load_suppress
@@ -132,3 +133,24 @@ def test_a_sites_own_words_for_a_code_are_used(config, run):
     )
     config.write_text('data_dir = "data"\npolicies_dir = "rules"\n')
     assert ["902", "nobody", "there is nobody", "2"] in cells(run())
+
+
+def test_mails_of_people_that_wait_are_shown_until_they_are_handed_on(config, run):
+    assert "answers.waiting" not in run()
+    with a_store(config.parent / "data") as store, store.write() as tx:
+        mail = bounces.BounceMail(
+            raw=b"x",
+            size=1,
+            kind="not-a-bounce",
+            sender="",
+            envelope_recipient="b@x.example",
+            message_id=None,
+            trust=Trust.CLAIMED,
+            trust_reason="",
+        )
+        digest, _ = bounces.record_mail(tx, mail, now=NOW)
+        answers.wait_to_be_handed_on(tx, digest, now=NOW)
+    assert ["answers.waiting", "1"] in cells(run())
+    with a_store(config.parent / "data") as store, store.write() as tx:
+        answers.close_mail(tx, digest, "there", now=NOW)
+    assert "answers.waiting" not in run()

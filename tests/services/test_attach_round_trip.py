@@ -22,7 +22,18 @@ from omicard_relay.services.attachrecord import our_folder
 from omicard_relay.services.postconf import Postconf, open_postconf
 from omicard_relay.tables.settings import RelaySettings, Settings
 from omicard_relay.tables.snippets import Deployment, with_required
-from tests.attaching import MAIN, NOW, SETTINGS, configuration, free_port, needs_postfix, no_waiting, postfix, wait_for
+from tests.attaching import (
+    LIGHT,
+    MAIN,
+    NOW,
+    SETTINGS,
+    configuration,
+    free_port,
+    needs_postfix,
+    no_waiting,
+    postfix,
+    wait_for,
+)
 
 pytestmark = [
     needs_postfix,
@@ -147,7 +158,7 @@ def folder_of(shape: Shape) -> Iterator[Path]:
 
 
 def bring(folder: Path, names: tuple[str, ...], *, replace: bool = False) -> None:
-    deployment = Deployment(folder=our_folder(folder), user="nobody", command=("/bin/true",))
+    deployment = Deployment(folder=our_folder(folder), user="nobody", command=("/bin/true",), light=LIGHT)
     snippets = with_required(names, SETTINGS, deployment)
     install(open_postconf(folder), snippets, deployment, now=NOW, replace_foreign=replace, dry_run=False)
 
@@ -213,7 +224,7 @@ def test_what_is_installed_holds_and_keeps_the_rest(shape: Shape) -> None:
     with folder_of(shape) as folder:
         before = values(folder)
         bring(folder, WAYS[0], replace=shape.replace)
-        deployment = Deployment(folder=our_folder(folder), user="nobody", command=("/bin/true",))
+        deployment = Deployment(folder=our_folder(folder), user="nobody", command=("/bin/true",), light=LIGHT)
         found = check(open_postconf(folder), with_required(WAYS[0], SETTINGS, deployment), SETTINGS)
         bad = {finding.about for finding in found if finding.state not in (State.OK, State.NOTE)}
         assert bad == {"listening-relay", "listening-reinject"}
@@ -235,7 +246,7 @@ def test_chroot_of_debian_sees_our_tables() -> None:
     with folder_of(Shape(DEBIAN_MAIN + "smtpd_tls_security_level = none\n", master)) as folder:
         back = free_port()
         settings_now = Settings(relay=RelaySettings(next_port=back), return_path=SETTINGS.return_path)
-        deployment = Deployment(folder=our_folder(folder), user="nobody", command=("/bin/true",))
+        deployment = Deployment(folder=our_folder(folder), user="nobody", command=("/bin/true",), light=LIGHT)
         snippets = with_required(("reinject", "bounce-pipe"), settings_now, deployment)
         install(open_postconf(folder), snippets, deployment, now=NOW, replace_foreign=False, dry_run=False)
         assert postfix(folder, "check").returncode == 0

@@ -22,6 +22,7 @@ from tests.attaching import (
     bring,
     configuration,
     free_port,
+    light_client,
     needs_postfix,
     no_waiting,
     postfix,
@@ -49,11 +50,13 @@ class Instance:
         self.out = folder.parent / "out"
         self.out.mkdir()
         self.out.chmod(0o777)
+        self.light: tuple[str, ...] = ()
         self.relay = _Listening(("127.0.0.1", 0), _Talk)
         self.public, self.back = free_port(), free_port()
         self.settings = Settings(
             relay=RelaySettings(port=self.relay.server_address[1], next_port=self.back),
             return_path=SETTINGS.return_path,
+            ingest=IngestSettings(socket=str(folder.parent / "ingest.sock")),
         )
         threading.Thread(target=self.relay.serve_forever, daemon=True).start()
 
@@ -119,7 +122,9 @@ def running() -> Iterator[Instance]:
             {f"127.0.0.1:{instance.public}/inet": f"127.0.0.1:{instance.public} inet n - n - - smtpd"}
         )
         instance.program("exit 75\n")
-        applied = bring(folder, *ALL, settings=instance.settings, command=(str(folder.parent / "program"),))
+        instance.light = light_client(folder)
+        command = (str(folder.parent / "program"),)
+        applied = bring(folder, *ALL, settings=instance.settings, command=command, light=instance.light)
         assert applied.warnings == ()
         assert postfix(folder, "check").returncode == 0
         started = postfix(folder, "start")
@@ -184,6 +189,29 @@ def test_bounce_that_comes_back_from_the_relay_reaches_the_program(running: Inst
     assert "Return-Path: <>\n" in (running.out / "mail").read_text()
 
 
+def test_with_a_service_the_bounce_goes_there_and_the_program_is_not_started(running: Instance) -> None:
+    running.program(f"touch {running.out}/started; exit 75\n")
+    with socket.socket(socket.AF_UNIX) as service:
+        path = running.folder.parent / "ingest.sock"
+        service.bind(str(path))
+        path.chmod(0o666)
+        service.listen()
+        service.settimeout(60)
+        with SMTP("127.0.0.1", running.back) as smtp:
+            smtp.sendmail("", ["b+Served@bounce.example.com"], MAIL.format(id="served"))
+        connection, _ = service.accept()
+        got = b""
+        while not got.endswith(b",0:,"):
+            got += connection.recv(65_536)
+        connection.sendall(b"2:OK,")
+        connection.close()
+        path.unlink()
+    assert got.startswith(b"+0:,27:b+Served@bounce.example.com,")
+    assert b"Message-ID: <served@site.test>" in got
+    running.logged("postfix/pipe[", "to=<b+Served@bounce.example.com>", "status=sent")
+    assert not (running.out / "started").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [("nasty", "echo '5.1.1 nasty'; exit 1\n"), ("traceback", "exec python3 -c 1/0\n"), ("killed", "kill -9 $$\n")],
@@ -211,7 +239,10 @@ def test_other_addresses_of_the_bounce_domain_are_refused_at_rcpt(running: Insta
 def test_check_is_content_with_the_running_instance(running: Instance) -> None:
     running.program("exit 0\n")
     deployment = Deployment(
-        folder=our_folder(running.folder), user="nobody", command=(str(running.folder.parent / "program"),)
+        folder=our_folder(running.folder),
+        user="nobody",
+        command=(str(running.folder.parent / "program"),),
+        light=running.light,
     )
     snippets = with_required(ALL, running.settings, deployment)
     findings = check(open_postconf(running.folder), snippets, running.settings)

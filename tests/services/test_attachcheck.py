@@ -68,6 +68,34 @@ def test_check_starts_the_pipe_as_its_user(folder: Path, command: tuple[str, ...
     assert look(folder, "bounce-pipe")["pipe-starts"].state is state
 
 
+@pytest.mark.parametrize(
+    ("light", "state"),
+    [(("/bin/true",), State.OK), (("/bin/false",), State.WRONG), (("/no/such/python", "-I", "x"), State.WRONG)],
+    ids=["starts", "fails", "missing"],
+)
+def test_check_starts_the_light_client_as_the_pipes_user(folder: Path, light: tuple[str, ...], state: State) -> None:
+    bring(folder, "bounce-pipe", light=light)
+    found = look(folder, "bounce-pipe")
+    assert (found["pipe-client"].state, found["pipe-starts"].state) == (state, State.OK)
+
+
+def test_check_knows_an_entry_from_before_the_light_client(folder: Path) -> None:
+    """It goes on working; that a newer one can be installed is told."""
+    bring(folder, "bounce-pipe")
+    postconf, wrapper = open_postconf(folder), our_folder(folder) / "omicard-bounce"
+    older = (
+        f"omi-bounce unix - n n - 5 pipe flags=Rq user=nobody null_sender= argv={wrapper} /bin/true bounce ingest "
+        "--sender=${sender} --recipient=${recipient} --queue-id=${queue_id}"
+    )
+    postconf.set_services({"omi-bounce/unix": older})
+    found = look(folder, "bounce-pipe")
+    assert found["pipe-starts"].state is State.OK
+    assert found["master.cf omi-bounce/unix"].state is State.DIFFERS
+    assert "pipe-client" not in found
+    bring(folder, "bounce-pipe", replace_foreign=True)
+    assert look(folder, "bounce-pipe")["master.cf omi-bounce/unix"].state is State.OK
+
+
 @pytest.mark.parametrize(("mode", "state"), [(0o644, State.OK), (0o600, State.WRONG)], ids=["readable", "root only"])
 def test_check_reads_the_configuration_as_the_pipes_user(folder: Path, mode: int, state: State) -> None:
     """What it cannot read makes every bounce wait, until it comes back to nobody."""

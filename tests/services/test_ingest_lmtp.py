@@ -3,11 +3,14 @@
 import asyncio
 import socket
 import tracemalloc
+from concurrent.futures import Future
 
 import pytest
 
 from omicard_relay.mail import MailKind, StoreBusyError, StoreError
 from omicard_relay.services import ingest_lmtp
+from omicard_relay.services.ingest import FloodError
+from omicard_relay.services.ingest_intake import Intake
 from omicard_relay.services.ingest_lmtp import serve_lmtp
 
 pytestmark = pytest.mark.asyncio
@@ -25,6 +28,14 @@ class Ingester:
             raise self.fails[recipient]
         self.taken.append((raw, sender, recipient, cut))
         return MailKind.DSN
+
+    def begin(self, raw, **more):
+        future = Future()
+        try:
+            future.set_result(self.take(raw, **more))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 class Client:
@@ -77,7 +88,7 @@ async def connect(ingester):
         return server
 
     loop.create_server = create_server
-    serving = asyncio.create_task(serve_lmtp(ingester, "127.0.0.1", 0, stop))
+    serving = asyncio.create_task(serve_lmtp(Intake(ingester, memory_limit=1), "127.0.0.1", 0, stop))
     port = await asyncio.wait_for(made, 20)
     writers = []
 
@@ -119,6 +130,15 @@ async def test_what_could_not_be_stored_is_asked_for_again_for_each_by_itself(co
     answers = await client.data(b"x\r\n", 3)
     assert [answer[:3] for answer in answers] == ["250", "451", "250"]
     assert "gone" not in answers[1]
+
+
+async def test_in_a_flood_a_persons_mail_is_asked_for_again_and_no_error_is_logged(connect, ingester, caplog):
+    ingester.fails = {"c@b.example": FloodError("too much")}
+    client = await connect()
+    await client.begin("a@b.example", "c@b.example", sender="<ann@a.example>")
+    answers = await client.data(b"x\r\n", 2)
+    assert answers == ["250 2.0.0 kept as dsn", "451 4.7.0 too much unproven mail at the moment, try again"]
+    assert "event=ingest-failed" not in caplog.text
 
 
 async def test_a_store_that_is_gone_gives_451_for_all(connect, ingester):
@@ -294,4 +314,4 @@ async def test_a_taken_port_is_an_error_at_once(ingester):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(OSError, match="in use"):
-            await serve_lmtp(ingester, "127.0.0.1", taken.getsockname()[1], asyncio.Event())
+            await serve_lmtp(Intake(ingester, memory_limit=1), "127.0.0.1", taken.getsockname()[1], asyncio.Event())

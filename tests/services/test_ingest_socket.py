@@ -3,11 +3,14 @@
 import asyncio
 import os
 import socket
+from concurrent.futures import Future
 
 import pytest
 
 from omicard_relay.mail import MailKind, RelayError, StoreError
-from omicard_relay.services import ingest_socket
+from omicard_relay.services import ingest_intake, ingest_socket
+from omicard_relay.services.ingest import FloodError
+from omicard_relay.services.ingest_intake import Intake
 from omicard_relay.services.ingest_socket import serve_socket
 from omicard_relay.wire.netstring import NetstringReader, encode
 
@@ -19,11 +22,19 @@ class Ingester:
         self.size_limit = 1000
         self.taken, self.error = [], None
 
-    def take(self, raw, *, sender, recipient):
+    def take(self, raw, *, sender, recipient, cut):
         if self.error:
             raise self.error
-        self.taken.append((raw, sender, recipient))
+        self.taken.append((raw, sender, recipient, cut))
         return MailKind.DSN
+
+    def begin(self, raw, **more):
+        future = Future()
+        try:
+            future.set_result(self.take(raw, **more))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 @pytest.fixture
@@ -35,7 +46,7 @@ class Service:
     def __init__(self, ingester, path):
         self.stop = asyncio.Event()
         self.path = path
-        self.task = asyncio.create_task(serve_socket(ingester, path, self.stop))
+        self.task = asyncio.create_task(serve_socket(Intake(ingester, memory_limit=1), path, self.stop))
 
     async def up(self):
         while not self.task.done():
@@ -89,12 +100,49 @@ async def ask(path, *pieces: bytes, eof: bool = False) -> bytes:
 
 async def test_a_whole_mail_is_taken(service, ingester, path):
     assert await ask(path, WHOLE) == b"OK"
-    assert ingester.taken == [(b"the mail", "s@x.example", "b+T@y.example")]
+    assert ingester.taken == [(b"the mail", "s@x.example", "b+T@y.example", False)]
 
 
 async def test_a_mail_may_come_in_any_pieces(service, ingester, path):
     assert await ask(path, *(WHOLE[n : n + 1] for n in range(len(WHOLE)))) == b"OK"
     assert len(ingester.taken) == 1
+
+
+def pieces(*values: bytes) -> bytes:
+    return b"+" + mail(b"s@x.example", b"b+T@y.example", b"4QAAAAA1", *values, b"")
+
+
+@pytest.mark.parametrize(
+    ("sent", "wanted"),
+    [
+        ((), b""),
+        ((b"the mail",), b"the mail"),
+        ((b"the ", b"mail"), b"the mail"),
+        ((b"x" * 1000,), b"x" * 1000),
+    ],
+    ids=["nothing", "one", "two", "just fitting"],
+)
+async def test_a_mail_may_come_in_pieces_of_its_own(service, ingester, path, sent, wanted):
+    assert await ask(path, pieces(*sent)) == b"OK"
+    assert ingester.taken == [(wanted, "s@x.example", "b+T@y.example", False)]
+
+
+async def test_pieces_may_come_in_any_pieces(service, ingester, path):
+    whole = pieces(b"the ", b"mail")
+    assert await ask(path, *(whole[n : n + 1] for n in range(len(whole)))) == b"OK"
+    assert [raw for raw, *_ in ingester.taken] == [b"the mail"]
+
+
+async def test_of_what_is_too_long_the_start_is_kept_and_the_rest_let_go(service, ingester, path):
+    assert await ask(path, pieces(b"a" * 600, b"b" * 600, *[b"c" * 500_000] * 4)) == b"OK"
+    raw, *_, cut = ingester.taken[0]
+    assert (raw, cut) == (b"a" * 600 + b"b" * 400, True)
+
+
+async def test_pieces_that_do_not_end_leave_nothing(service, ingester, path):
+    answer = await ask(path, pieces(b"the mail").removesuffix(b"0:,"), eof=True)
+    assert b"went away" in answer
+    assert ingester.taken == []
 
 
 async def test_an_envelope_of_broken_octets_is_taken(service, ingester, path):
@@ -109,8 +157,10 @@ BAD = {
     "gone half-way": (WHOLE[:-4], True, b"went away"),
     "nothing at all": (b"", True, b"went away"),
     "garbage": (b"GET / HTTP/1.1\r\n\r\n", False, b"no netstring"),
-    "too long": (mail(b"", b"", b"") + b"9999999:", False, b"1001 are allowed"),
+    "too long": (mail(b"", b"", b"") + b"9999999:", False, b"1000 are allowed"),
     "no comma": (b"1:ab", False, b"final comma"),
+    "garbage in pieces": (b"+GET / HTTP/1.1\r\n\r\n", False, b"no netstring"),
+    "a piece that is too long": (b"+" + mail(b"", b"", b"") + b"9999999:", False, b"1048576 are allowed"),
 }
 
 
@@ -142,6 +192,7 @@ async def test_a_client_that_does_not_wait_for_its_answer_harms_nobody(service, 
     ("error", "answer"),
     [
         (StoreError("it is gone"), b"not stored: it is gone"),
+        (FloodError("too much now"), b"not stored: too much now"),
         (KeyError("x"), b"not stored: an error of our own, see the log"),
     ],
     ids=repr,
@@ -154,7 +205,7 @@ async def test_what_could_not_be_stored_is_told(service, ingester, path, error, 
 
 
 async def test_more_clients_than_are_served_at_once_wait_for_their_turn(service, ingester, path, monkeypatch):
-    connections = [await asyncio.open_unix_connection(str(path)) for _ in range(ingest_socket._AT_ONCE)]
+    connections = [await asyncio.open_unix_connection(str(path)) for _ in range(ingest_intake._PLACES)]
     waiting = asyncio.create_task(ask(path, WHOLE))
     for _ in range(50):
         await asyncio.sleep(0)
@@ -181,7 +232,7 @@ async def test_a_dead_services_socket_is_replaced(ingester, path):
 
 async def test_a_living_service_is_left_alone(service, ingester, path):
     with pytest.raises(RelayError, match="another ingester is running there; stop it first"):
-        await asyncio.wait_for(serve_socket(Ingester(), path, asyncio.Event()), 20)
+        await asyncio.wait_for(serve_socket(Intake(Ingester(), memory_limit=1), path, asyncio.Event()), 20)
     assert await ask(path, WHOLE) == b"OK"
     assert len(ingester.taken) == 1
 
@@ -199,7 +250,7 @@ async def test_a_service_that_is_alive_and_too_busy_to_answer_is_left_alone(inge
             knock.connect_ex(str(path))
             knocks.append(knock)
         with pytest.raises(RelayError, match="another ingester"):
-            await asyncio.wait_for(serve_socket(ingester, path, asyncio.Event()), 20)
+            await asyncio.wait_for(serve_socket(Intake(ingester, memory_limit=1), path, asyncio.Event()), 20)
         for knock in knocks:
             knock.close()
     assert path.exists()
@@ -209,7 +260,7 @@ async def test_what_is_no_socket_is_not_taken_away(ingester, path):
     path.parent.mkdir()
     path.write_text("dear diary")
     with pytest.raises(RelayError, match="is no socket; move it away"):
-        await asyncio.wait_for(serve_socket(ingester, path, asyncio.Event()), 20)
+        await asyncio.wait_for(serve_socket(Intake(ingester, memory_limit=1), path, asyncio.Event()), 20)
     assert path.read_text() == "dear diary"
 
 
@@ -218,5 +269,5 @@ async def test_a_socket_that_cannot_be_made_is_told(ingester, tmp_path, kind):
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "x.sock" if kind == "a file for a folder" else tmp_path / ("x" * 120)
     with pytest.raises(RelayError, match=r"the socket cannot be made \(.*\); set `ingest\.socket`"):
-        await asyncio.wait_for(serve_socket(ingester, path, asyncio.Event()), 20)
+        await asyncio.wait_for(serve_socket(Intake(ingester, memory_limit=1), path, asyncio.Event()), 20)
     assert os.listdir(tmp_path) == ["file"]

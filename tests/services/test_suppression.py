@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from omicard_relay.mail import Attempt, ListEntry, ListName, Outcome, Reply, Verdict
-from omicard_relay.services.suppression import consider
-from omicard_relay.store import attempts, lists
+from omicard_relay.services.suppression import consider, lift
+from omicard_relay.store import attempts, bounces, lists, schema
 from omicard_relay.tables.suppress import SuppressRule
-from tests.keeping import NOW, a_store, queued
+from tests.keeping import NOW, a_store, queued, rows
 
 DAY = timedelta(days=1)
 RULES = {
@@ -23,10 +23,10 @@ def store(tmp_path):
         yield store
 
 
-def fail(store, code, *, at=NOW, address="ann@a.example", now=None, rules=RULES):
+def fail(store, code, *, at=NOW, address="ann@a.example", now=None, rules=RULES, domain="shop.example", kind=None):
     """Another mail to this address was returned; gives the new entry's id."""
     name = f"m{at.timestamp()}"
-    queued(store, address, name=name, queue_id=name, sender=f"{name}@shop.example")
+    (ours,) = queued(store, address, name=name, queue_id=name, sender=f"{name}@{domain}")
     verdict = Verdict(bounce_code=code, rule_id="a-rule", confidence=1.0, words="no such\x1b[2J user")
     line = Attempt(
         time=at,
@@ -38,8 +38,10 @@ def fail(store, code, *, at=NOW, address="ann@a.example", now=None, rules=RULES)
         line_digest=name,
     )
     with store.write() as tx:
+        tx.execute(schema.submission.update().where(schema.submission.c.id == name).values(kind=kind))
         attempts.record_attempt(tx, line, verdict, None)
-        return consider(tx, address, verdict, rules, source="log 4Q", happened=at, now=now or at)
+        how = {"source": "log 4Q", "happened": at, "now": now or at, "recipient_id": ours}
+        return consider(tx, address, verdict, rules, **how)
 
 
 def entry(store, number):
@@ -101,3 +103,142 @@ def test_only_a_whitelist_entry_for_all_keeps_an_address_off(store, scope):
 @pytest.mark.parametrize("address", ["@a.example", "postmaster", "ann@"])
 def test_what_is_no_whole_address_is_never_listed(store, address):
     assert fail(store, 902, address=address) is None
+
+
+# ------------------------------------------------------------------ how long, how far apart, for whom
+
+
+def rule(code=901, **more):
+    return {code: SuppressRule(**{"code": code, "after": 1, "days": 14, "for_days": 90, "source": "x", **more})}
+
+
+def test_each_entry_that_ran_out_makes_the_next_one_hold_twice_as_long(store):
+    at, days = NOW, []
+    for _ in range(5):
+        made = entry(store, fail(store, 901, at=at, rules=rule()))
+        days.append((made.expires - at).days)
+        at = made.expires + DAY
+    assert days == [90, 180, 360, 720, 730]
+
+
+def test_an_entry_that_was_taken_off_makes_nothing_longer(store):
+    with_change = fail(store, 901, rules=rule())
+    with store.write() as tx:
+        lists.remove_entry(tx, with_change, who="ann", now=NOW + DAY)
+    made = entry(store, fail(store, 901, at=NOW + 100 * DAY, rules=rule()))
+    assert (made.expires - made.created).days == 90
+
+
+@pytest.mark.parametrize(("hours", "is_listed"), [((0, 23), False), ((0, 24), True), ((0, 1, 23, 25), True)])
+def test_a_second_look_up_must_fail_a_day_later(store, hours, is_listed):
+    rules = rule(905, after=2, apart_hours=24)
+    made = [fail(store, 905, at=NOW + timedelta(hours=hour), rules=rules) for hour in hours]
+    assert (made[-1] is not None) is is_listed
+    assert set(made[:-1]) == {None}
+
+
+@pytest.mark.parametrize(
+    ("scope", "wanted"), [("all", "all"), ("sender", "sender:shop.example"), ("kind", "kind:marketing")]
+)
+def test_an_entry_holds_for_whom_the_rule_says(store, scope, wanted):
+    made = entry(store, fail(store, 902, rules=rule(902, scope=scope), kind="marketing"))
+    assert made.scope == wanted
+
+
+@pytest.mark.parametrize(
+    ("scope", "other"),
+    [("sender", {"domain": "x.shop.example"}), ("sender", {"domain": "shopXexample"}), ("kind", {"kind": "alert"})],
+)
+def test_within_a_scope_its_own_failures_count_alone(store, scope, other):
+    rules = rule(901, after=2, scope=scope)
+    ours = {"kind": "marketing", "domain": "shop_example"} if "X" in str(other) else {"kind": "marketing"}
+    assert fail(store, 901, rules=rules, **ours) is None
+    assert fail(store, 901, at=NOW + DAY, rules=rules, **{**ours, **other}) is None
+    assert fail(store, 901, at=NOW + 2 * DAY, rules=rules, **ours) is not None
+
+
+def test_without_a_kind_a_rule_for_kinds_does_nothing(store):
+    assert fail(store, 902, rules=rule(902, scope="kind")) is None
+
+
+def test_a_whitelist_entry_of_the_same_scope_keeps_an_address_off(store):
+    white = ListEntry(
+        list_name=ListName.WHITELIST, value="ann@a.example", reason="x", source="x", scope="kind:marketing", created=NOW
+    )
+    with store.write() as tx:
+        lists.add_entry(tx, white)
+    assert fail(store, 902, rules=rule(902, scope="kind"), kind="marketing") is None
+    assert fail(store, 902, at=NOW + DAY, rules=rule(902, scope="kind"), kind="alert") is not None
+
+
+def test_a_failure_of_a_whitelisted_address_is_counted_and_logged(store, caplog):
+    white = ListEntry(list_name=ListName.WHITELIST, value="ann@a.example", reason="x", source="x", created=NOW)
+    with store.write() as tx:
+        lists.add_entry(tx, white)
+    for number in range(2):
+        assert fail(store, 902, at=NOW + number * DAY) is None
+    with store.read() as tx:
+        assert bounces.counters(tx) == {"suppress.whitelisted": 2}
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["event=suppress-whitelisted address=ann@a.example code=902 proof=log 4Q note=nothing-changed"] * 2
+
+
+# ------------------------------------------------------------------ a later delivery
+
+SOFT = rule(901, lifted_by_delivery=True) | rule(902)
+
+
+def deliver(store, *, at, rules=SOFT, now=None):
+    with store.write() as tx:
+        return lift(tx, "Ann@a.example", rules, source="log 4QOK", happened=at, now=now or at)
+
+
+def holding(store, now):
+    with store.read() as tx:
+        return [e.entry_id for e in lists.entries(tx, None, now=now)]
+
+
+def test_a_later_delivery_lifts_a_soft_entry_and_that_can_be_undone(store):
+    made = fail(store, 901, rules=SOFT)
+    (change,) = deliver(store, at=NOW + DAY)
+    assert holding(store, NOW + DAY) == []
+    (told,) = rows(store, schema.list_change)[1:]
+    assert (told.who, told.what, told.entry_id) == ("suppress.toml", "remove", made)
+    assert told.note == "delivered 2026-11-25 08:00Z: log 4QOK"
+    with store.write() as tx:
+        lists.undo_change(tx, change, who="ann", now=NOW + 2 * DAY)
+    assert holding(store, NOW + 2 * DAY) == [made]
+
+
+STAYS = {
+    "a hard one": (902, NOW + DAY, SOFT),
+    "an earlier delivery": (901, NOW - DAY, SOFT),
+    "a delivery at the same moment": (901, NOW, SOFT),
+    "a rule that does not lift": (901, NOW + DAY, rule(901)),
+    "no rule any more": (901, NOW + DAY, {}),
+}
+
+
+@pytest.mark.parametrize("case", STAYS)
+def test_what_stays_after_a_delivery(store, case):
+    code, at, rules = STAYS[case]
+    made = fail(store, code, rules=rule(code))
+    assert deliver(store, at=at, rules=rules, now=NOW + DAY) == []
+    assert holding(store, NOW + DAY) == [made]
+
+
+@pytest.mark.parametrize(
+    ("by", "name", "value"),
+    [
+        ("ann", ListName.KNOWN_BOUNCE, "ann@a.example"),
+        ("suppress.toml", ListName.UNSUBSCRIBED, "ann@a.example"),
+        ("suppress.toml", ListName.KNOWN_BOUNCE, "@a.example"),
+    ],
+)
+def test_a_delivery_lifts_the_policys_own_known_bounces_alone(store, by, name, value):
+    by_hand = ListEntry(
+        list_name=name, value=value, reason="x", source="x", bounce_code=901, created=NOW, created_by=by
+    )
+    with store.write() as tx:
+        lists.add_entry(tx, by_hand)
+    assert deliver(store, at=NOW + DAY) == []

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import zlib
 
 import pytest
 import sqlalchemy as sa
@@ -10,9 +11,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from omicard_relay.mail import StoreError
-from omicard_relay.store import migrate, open_store, schema
+from omicard_relay.store import mails, migrate, open_store, schema
 from omicard_relay.store.engine import database_version
-from tests.keeping import ROOT, a_store
+from tests.keeping import NOW, ROOT, a_store
 
 DOCUMENT = ROOT / "docs" / "store.md"
 
@@ -126,7 +127,7 @@ OLD_ROWS = {
         "trust": "claimed",
         "trust_reason": "",
         "notes": "",
-        "raw": b"x",
+        "raw": zlib.compress(b"a mail\r\n"),
     },
     "bounce_report": {
         "id": 9,
@@ -169,12 +170,59 @@ def test_a_filled_store_of_the_first_version_keeps_every_row(tmp_path):
     assert differences(store) == []
     with store.read() as tx:
         for table, row in OLD_ROWS.items():
+            row = {name: value for name, value in row.items() if name != "raw"}  # see below
             kept = (
                 tx.execute(sa.select(_old(table, [*row, "rules_release"] if table in JUDGED else row))).mappings().one()
             )
             assert {name: kept[name] for name in row} == row
             if table in JUDGED:
                 assert kept["rules_release"] is None
+        assert mails.content_of(tx, OLD_ROWS["bounce_mail"]["digest"]) == b"a mail\r\n"
+    store.close()
+
+
+CONTENTS = {"m1": b"a mail\r\n", "m2": b"a mail\n", "m3": b"another", "m4": None}
+
+
+def test_contents_of_version_4_stand_once_and_come_back(tmp_path):
+    """m4 is damaged: it is moved as it is. What an upgrade moved, a downgrade brings back, reports and all."""
+    store = open_store(f"sqlite:///{tmp_path / 'relay.db'}", any_version=True)
+    config = migrate._config()
+    packed = {name: zlib.compress(raw) if raw else b"no zlib" for name, raw in CONTENTS.items()}
+    with store.write() as tx:
+        config.attributes["connection"] = tx
+        command.upgrade(config, "0004")
+        for name, raw in packed.items():
+            mail = {**OLD_ROWS["bounce_mail"], "digest": name, "raw": raw, "hand_on_tries": 2}
+            tx.execute(_old("bounce_mail", mail).insert(), mail)
+            report = {**OLD_ROWS["bounce_report"], "id": int(name[1:]), "mail_digest": name}
+            tx.execute(_old("bounce_report", report).insert(), report)
+    migrate.upgrade(store)
+    assert differences(store) == []
+    with store.read() as tx:
+        assert {name: mails.content_of(tx, name) for name in ("m1", "m2", "m3")} == {
+            "m1": b"a mail\r\n",
+            "m2": b"a mail\r\n",
+            "m3": b"another",
+        }
+        assert tx.execute(sa.select(sa.func.count()).select_from(schema.mail_content)).scalar() == 3
+    with store.write() as tx:
+        mails.delete_contents(tx, ["m3"], now=NOW)
+    with store.write() as tx:
+        config.attributes["connection"] = tx
+        command.downgrade(config, "0004")
+    with store.read() as tx:
+        kept = tx.execute(sa.select(_old("bounce_mail", ("digest", "raw", "hand_on_tries"))).order_by("digest")).all()
+        assert tx.execute(sa.text("SELECT count(*) FROM bounce_report JOIN bounce_mail ON mail_digest = digest")).scalar() == 4
+        assert tx.execute(sa.text("PRAGMA foreign_key_check")).all() == []
+    assert kept == [
+        ("m1", packed["m1"], 2),
+        ("m2", packed["m1"], 2),
+        ("m3", zlib.compress(b""), 2),
+        ("m4", b"no zlib", 2),
+    ]
+    migrate.upgrade(store)
+    assert differences(store) == []
     store.close()
 
 

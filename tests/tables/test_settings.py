@@ -91,6 +91,13 @@ BAD = {
     ),
     "no network": ('[relay]\nnetworks = ["::1", "10.0.0.1/8"]\n', r"`relay\.networks\.1`: .*write a network such as"),
     "half of a certificate": ('[relay]\ntls_key = "x"\n', r"`relay\.tls_certificate` and `relay\.tls_key` go together"),
+    "answers into the return path": (
+        '[return_path]\ndomain = "Bounces.example"\n[answers]\nforward = "care@bounces.EXAMPLE."\n',
+        r"`answers\.forward`: .* would come back here",
+    ),
+    "an address with brackets": ('[answers]\nforward = "Care <care@a.example>"\n', r"is no plain address"),
+    "two addresses": ('[answers]\nforward = "care@a.example,b@a.example"\n', r"is no plain address"),
+    "an unknown kind": ('[answers]\nkinds = ["vacation"]\n', r"`answers\.kinds.*allowed are 'dsn'"),
     "TLS demanded without one": ("[relay]\ntls_required = true\n", r"`relay\.tls_required` needs"),
     "no TOML": ("x =\n", r"is not valid TOML: .*line 1"),
     "a table twice": ("[relay]\n[relay]\n", r"is not valid TOML: .*line 2"),

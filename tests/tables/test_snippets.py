@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -23,7 +25,10 @@ from omicard_relay.tables.snippets import (
 from omicard_relay.tables.toml import shipped
 
 DEPLOYMENT = Deployment(
-    folder=Path("/etc/postfix/omicard-relay"), user="omicard-relay", command=("/opt/omicard-relay/bin/omicard-relay",)
+    folder=Path("/etc/postfix/omicard-relay"),
+    user="omicard-relay",
+    command=("/opt/omicard-relay/bin/omicard-relay",),
+    light=("/opt/omicard-relay/bin/python", "-I", "-S", "/opt/client.py"),
 )
 SETTINGS = Settings(return_path=ReturnPathSettings(domain="Bounce.Example.com"))
 
@@ -118,10 +123,26 @@ def test_pipe_names_sender_recipient_and_queue_id_each_in_one_argument() -> None
     entry = filled_snippet("bounce-pipe", SETTINGS, DEPLOYMENT).services[0].entry
     head, _, argv = entry.partition(" argv=")
     assert head.split()[7:] == ["pipe", "flags=Rq", "user=omicard-relay", "null_sender="]
-    assert argv == (
-        "/etc/postfix/omicard-relay/omicard-bounce /opt/omicard-relay/bin/omicard-relay bounce ingest "
+    light, _, program = argv.partition(" -- ")
+    wrapper = "/etc/postfix/omicard-relay/omicard-bounce"
+    assert light == (
+        f"{wrapper} --light /opt/omicard-relay/bin/python -I -S /opt/client.py /var/lib/omicard-relay/ingest.sock "
         "--sender=${sender} --recipient=${recipient} --queue-id=${queue_id}"
     )
+    assert program == f"{wrapper} /opt/omicard-relay/bin/omicard-relay bounce ingest"
+
+
+def test_without_a_socket_the_light_client_is_told_so() -> None:
+    settings = Settings(return_path=SETTINGS.return_path, ingest=IngestSettings(socket=""))
+    assert "/opt/client.py - --sender=" in filled_snippet("bounce-pipe", settings, DEPLOYMENT).services[0].entry
+
+
+def test_by_itself_the_light_client_is_the_one_of_this_package_and_its_interpreter() -> None:
+    deployment = Deployment(folder=DEPLOYMENT.folder, user="x", command=("y",))
+    python, *_, client = deployment.light
+    done = subprocess.run([*deployment.light, "/nowhere", "--help"], stdin=subprocess.DEVNULL, check=False)
+    assert (python, done.returncode) == (sys.executable, 0)
+    assert Path(client).name == "pipe_client.py"
 
 
 def test_lists_are_joined_and_ours_comes_first_where_order_decides() -> None:

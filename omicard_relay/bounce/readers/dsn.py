@@ -11,20 +11,47 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from omicard_relay.bounce.charset import decode_words
 from omicard_relay.bounce.fields import RECIPIENT_LIMIT, Group, field_groups, plain_address, split_recipients, typed
 from omicard_relay.bounce.headers import parse_date
 from omicard_relay.bounce.human import STATUS_FIELDS, HumanPart
 from omicard_relay.bounce.letter import Letter
+from omicard_relay.bounce.origins import original_of
+from omicard_relay.bounce.recipients import is_mailbox, returned_recipient
 from omicard_relay.bounce.result import MailReading, reading
-from omicard_relay.bounce.text import first_address, has_words
+from omicard_relay.bounce.says import Says
+from omicard_relay.bounce.text import addresses_in, first_address, has_words
 from omicard_relay.mail import Evidence, MailKind, Reply, Road, read_reply
 
-__all__ = ["Dsn"]
+__all__ = ["STATUS_TYPES", "Dsn"]
 
-_STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
+#: The media types of the fields (RFC 3464 §2.1, RFC 6533 §4).
+STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
 _TRIPLE = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
-_EXPIRED = re.compile(r"\bexpired\b|\b[45]\.4\.7\b|delivery time", re.I)
-_ACTIONS = ("failed", "delayed", "delivered", "relayed", "expanded")
+_EXPIRED = Says(r"\bexpired\b|\b[45]\.4\.7\b|delivery time")
+_ACTION_WORD = re.compile(r"\s{0,20}([^\s(;]{1,40})")
+#: Words of the wild for RFC 3464 §2.3.3's.
+_ACTIONS = {
+    "failure": "failed",
+    "fail": "failed",
+    "hard": "failed",
+    "error": "failed",
+    "soft": "delayed",
+    "delay": "delayed",
+}
+#: Fields that tell as whom we wrote to, who the mailbox really is, and in whose words its address may stand.
+_ORIGINALS = ("original-recipient", "x-original-recipient", "x-original-to", "x-original-rcpt-to")
+_ACTUALS = ("x-actual-recipient", "x-final-recipient", "x-rfc822-recipient", "x-rcpt-to", "x-recipient")
+_NAMING = ("final-recipient", "original-recipient", "x-display-name", "diagnostic-code", "x-supplementary-info")
+_NAMING_LIMIT = 1_000
+_WORDED = (
+    "x-supplementary-info",
+    "x-diagnostic-code",
+    "x-notes-diagnostic",
+    "x-smtp-response",
+    "x-error",
+    "x-failure-reason",
+)
 #: Postfix's word for an address that a probe (`sendmail -bv`) found good: no mail was delivered or refused.
 _PROBED = "deliverable"
 
@@ -48,7 +75,7 @@ class Dsn:
 
 def _status_text(letter: Letter) -> str | None:
     """The fields' text; None when the mail is no DSN."""
-    named = [part.text for part in letter.leaves if part.content_type in _STATUS_TYPES]
+    named = [part.text for part in letter.leaves if part.content_type in STATUS_TYPES]
     if named:
         return "\n\n".join(named)
     if letter.report_type in ("delivery-status", "") and letter.head.content_type == "multipart/report":
@@ -68,7 +95,7 @@ def _from_first_field(text: str) -> str:
 
 
 def _evidence(letter: Letter, human: HumanPart, message: Group, group: Group) -> Evidence:
-    recipient, original, notes = _recipients(letter, group, alone=human.recipients == 1)
+    recipient, original, notes = _recipients(letter, human, group)
     remote = _host(group.get("remote-mta", ""))
     time = parse_date(group.get("last-attempt-date", "")) or letter.time or parse_date(message.get("arrival-date", ""))
     status = _TRIPLE.search(group.get("status", ""))
@@ -89,28 +116,41 @@ def _evidence(letter: Letter, human: HumanPart, message: Group, group: Group) ->
     )
 
 
-def _recipients(letter: Letter, group: Group, *, alone: bool) -> tuple[str, str, tuple[str, ...]]:
-    """(final recipient, original recipient, notes); the returned mail helps where the fields name no mailbox."""
-    original = plain_address(group.get("original-recipient", ""))
+def _recipients(letter: Letter, human: HumanPart, group: Group) -> tuple[str, str, tuple[str, ...]]:
+    """(final recipient, original recipient, notes). Where the fields name no mailbox (an X.400 name, an Exchange directory
+    name, a pipe), the other fields do, then the text, then the returned mail."""
+    alone = human.recipients == 1
+    original = next((name for key in _ORIGINALS if (name := plain_address(group.get(key, "")))), "")
     final = plain_address(group.get("final-recipient", "")) or original
-    actual = plain_address(group.get("x-actual-recipient", ""))
     notes: tuple[str, ...] = ()
-    if not _is_mailbox(final):
-        final = next((name for name in (original, actual) if _is_mailbox(name)), final)
-    if not _is_mailbox(final) and alone:
-        told = f"the report says {final[:100]!r}" if final else "the report names no recipient"
-        notes = (told,)
-        named = first_address(letter.head.get("x-failed-recipients")) or first_address(letter.returned.get("to"))
-        if named:
-            final, notes = named, (f"{told}; taken from the returned mail",)
-    if not original and alone:
-        original = first_address(letter.returned.get("x-original-to"))
+    if not is_mailbox(final):
+        named = [original, *(plain_address(group.get(key, "")) for key in _ACTUALS)]
+        named += [found.address for key in _NAMING for found in addresses_in(group.get(key, "")[:_NAMING_LIMIT])]
+        told = final
+        final = next((name for name in named if is_mailbox(name)), final)
+        if not is_mailbox(final) and alone:
+            said = f"the report says {told[:100]!r}" if told else "the report names no recipient"
+            if text := _from_text(letter, human):
+                final, notes = text, (f"{said}; taken from the text",)
+            elif returned := returned_recipient(letter):
+                final, notes = returned, (f"{said}; taken from the returned mail",)
+            else:
+                notes = (said,)
+    if not original and "?=@" in final:
+        # The report's own spelling of a mailbox whose name is not ASCII: we wrote to the name itself.
+        original = decode_words(final)
+    if not is_mailbox(original):
+        original = original_of(group.get("diagnostic-code", ""), final) or human.origin(final)
+        if not original and alone:
+            original = first_address(letter.returned.get("x-original-to"))
     return final, original, notes
 
 
-def _is_mailbox(name: str) -> bool:
-    """Whether it is no pipe, no file, no source route (`@relay:ann@example.com`) and no bare user name."""
-    return "@" in name[1:] and name[:1] not in "|/:@" and " " not in name and "\t" not in name
+def _from_text(letter: Letter, human: HumanPart) -> str:
+    """The one recipient that the mail's header or its text names."""
+    failed = first_address(letter.head.get("x-failed-recipients"))
+    names = [failed] if failed else human.names()
+    return names[0] if len(names) == 1 and is_mailbox(names[0]) else ""
 
 
 def _replies(
@@ -118,11 +158,14 @@ def _replies(
 ) -> tuple[Reply, ...]:
     """Outermost first. The diagnostic alone when it has words; else the human part's words behind it."""
     _, diagnostic = typed(group.get("diagnostic-code", ""))
+    if not has_words(diagnostic):
+        # Exchange's X-Supplementary-Info: < #5.1.1 smtp;550 …>
+        diagnostic = next((value for key in _WORDED if has_words(value := group.get(key, ""))), diagnostic)
     if has_words(diagnostic):
         reply = human.with_stage(read_reply(diagnostic, time=time), recipient)
         reply = replace(reply, host=remote) if remote and not reply.host else reply
         # Exchange reports "message expired" and tells only people what the server had answered each time.
-        inner = human.remote(unless=_EXPIRED) if _EXPIRED.search(reply.innermost) else ""
+        inner = human.remote(unless=_EXPIRED) if _EXPIRED(reply.innermost) else ""
         return (reply, read_reply(inner, time=time)) if has_words(inner) else (reply,)
     outer = (read_reply(diagnostic, host=remote, time=time),) if diagnostic else ()
     if _action(group) in ("delivered", "relayed", "expanded"):
@@ -138,10 +181,11 @@ def _replies(
 
 
 def _action(group: Group) -> str | None:
-    word = re.split(r"[\s(;]", group.get("action", "").strip().lower(), maxsplit=1)[0]
-    if word in ("failure", "fail", "hard"):
-        return "failed"
-    return word if word in _ACTIONS else word[:40] or None
+    found = _ACTION_WORD.match(group.get("action", "").lower())
+    word = found.group(1) if found else ""
+    if not word and group.get("status", "").lstrip().startswith("2."):
+        return "delivered"
+    return _ACTIONS.get(word, word) or None
 
 
 def _host(value: str) -> str | None:

@@ -8,21 +8,25 @@ Known limits: the stage is known only where a transcript or the reply tells it.
 """
 
 import re
+from dataclasses import replace
 
 from omicard_relay.bounce.fields import RECIPIENT_LIMIT
 from omicard_relay.bounce.human import HumanPart
 from omicard_relay.bounce.letter import Letter
-from omicard_relay.bounce.readers.wording import NAMED
+from omicard_relay.bounce.origins import original_of
+from omicard_relay.bounce.recipients import our_addresses, returned_recipient
 from omicard_relay.bounce.result import MailReading, reading
-from omicard_relay.bounce.stanzas import Stanza, has_code, read_stanzas
+from omicard_relay.bounce.says import Says
+from omicard_relay.bounce.stanzas import Stanza, bare_stanzas, has_code, read_stanzas
 from omicard_relay.bounce.text import addresses_in, first_address, has_words
 from omicard_relay.mail import Evidence, MailKind, Reply, Road, Stage, read_reply
+from omicard_relay.tables.responders import Responders, Where
 
 __all__ = ["PlainReport", "general_stanzas", "report_evidence"]
 
 _STATUS = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])")
 
-_FAILED = re.compile(
+_FAILED = Says(
     r"(?:could|can|was|were|has|have|is|are)(?: ?not|n['’]t)(?: able to)?(?: yet)?(?: been| be)? (?:deliver"
     r"|sent|send|find|found|complete|reach|accept)|"
     r"unable to (?:deliver|send|relay|find|complete)|undeliver|not delivered|non-?delivery|failed|failure"
@@ -35,52 +39,74 @@ _FAILED = re.compile(
     r"|non (?:è stato|recapitat)|não (?:foi|pôde)|niet (?:worden )?bezorgd|"
     r"не (?:может быть|был[оа]?|удалось|доставлен)|無法|失敗|退回|退信|无法|失败|送信でき|配信でき|届け"
     r"|エラー|実패|실패|반송|전송되지|전달",
-    re.I,
 )
-_DELAYED = re.compile(
+_DELAYED = Says(
     r"(?:has|have|been|was|is) delayed|delivery (?:is |has been )?delayed"
     r"|not (?:yet )?been (?:successfully )?(?:sent|delivered)(?: yet)?[^.]{0,80}(?:hours|still|retr)"
     r"|will (?:continue|keep|be retried)|"
     r"do not need to (?:resend|send)|no action is required|warning message only|still (?:trying|being)"
     r"|delayed \d+ hours",
-    re.I,
 )
-_PERMANENT = re.compile(
+_PERMANENT = Says(
     r"permanent(?:ly)? (?:error|fail|fatal)|giving up|given up|too long|will not (?:be )?retr|fatal error"
     r"|failed permanently",
-    re.I,
 )
 
 
 class PlainReport:
-    """The reader of what mail systems wrote before, or beside, RFC 3464."""
+    """The reader of what mail systems wrote before, or beside, RFC 3464; the table tells a responder's subject."""
+
+    def __init__(self, responders: Responders | None = None) -> None:
+        self._responders = responders or Responders()
 
     def read(self, letter: Letter) -> MailReading | None:
-        if not letter.looks_like_report or NAMED.match(letter.subject[:300]):
+        if not letter.looks_like_report or any(self._responders.said(Where.SUBJECT, letter.subject[:300]).values()):
             return None
         words = letter.own_words
-        if not (_FAILED.search(words) or (letter.tells_failure and has_words(words))):
+        if not (_FAILED(words) or (letter.tells_failure and has_words(words))):
             return None
         stanzas = general_stanzas(letter) or (Stanza(recipient="", words=""),)
         human = HumanPart(letter, len(stanzas))
-        action = "delayed" if _DELAYED.search(words) and not _PERMANENT.search(words) else "failed"
+        action = "delayed" if _DELAYED(words) and not _PERMANENT(words) else "failed"
         return reading(letter, MailKind.DSN, (report_evidence(letter, human, stanza, action) for stanza in stanzas))
 
 
 def general_stanzas(letter: Letter) -> tuple[Stanza, ...]:
     """The header's recipients (Exim, Gmail), else those that the text names, else the one the returned mail went to."""
     failed = [found.address for value in letter.head.all("x-failed-recipients") for found in addresses_in(value)]
-    ours = {first_address(letter.head.get(name)) for name in ("to", "from", "delivered-to", "envelope-to")}
-    told = read_stanzas(letter.own_words, not_these=(ours | {letter.sender}) - {""})
+    path = {found.address.lower().rpartition("@")[2] for found in addresses_in(letter.head.get("to")[:2_000])}
+    told = read_stanzas(letter.own_words, not_these=our_addresses(letter), our_domains=frozenset(path))
     if failed:
         names = tuple(dict.fromkeys(failed))[:RECIPIENT_LIMIT]
         human = HumanPart(letter, len(names))
         by_key = {stanza.recipient.lower(): stanza for stanza in told}
         return tuple(by_key.get(name.lower()) or Stanza(recipient=name, words=human.about(name)) for name in names)
     if told:
+        return _without_originals(told)
+    name = returned_recipient(letter) or _named_in_subject(letter)
+    return (Stanza(recipient=name, words=""),) if name else bare_stanzas(letter.own_words)
+
+
+def _named_in_subject(letter: Letter) -> str:
+    ours = our_addresses(letter)
+    names = [found.address for found in addresses_in(letter.subject[:500]) if found.address.lower() not in ours]
+    return names[0] if len(names) == 1 else ""
+
+
+def _without_originals(told: tuple[Stanza, ...]) -> tuple[Stanza, ...]:
+    """Where a mail was forwarded, the words name both addresses: the one that was written to belongs to the other's stanza."""
+    if len(told) == 1:
         return told
-    returned = {found.address.lower(): found.address for found in addresses_in(letter.returned.get("to"))}
-    return (Stanza(recipient=next(iter(returned.values())), words=""),) if len(returned) == 1 else ()
+    origins = {
+        stanza.recipient: (stanza.original or original_of(stanza.words, stanza.recipient)).lower() for stanza in told
+    }
+    names = {stanza.recipient.lower() for stanza in told}
+    dropped = {origin for name, origin in origins.items() if origin in names and origins.get(origin) != name.lower()}
+    return tuple(
+        replace(stanza, original=origins[stanza.recipient]) if origins[stanza.recipient] in dropped else stanza
+        for stanza in told
+        if stanza.recipient.lower() not in dropped
+    )
 
 
 def report_evidence(letter: Letter, human: HumanPart, stanza: Stanza, action: str) -> Evidence:
@@ -91,6 +117,7 @@ def report_evidence(letter: Letter, human: HumanPart, stanza: Stanza, action: st
         road=Road.DSN,
         recipient=stanza.recipient,
         original_recipient=stanza.original
+        or human.origin(stanza.recipient)
         or (first_address(letter.returned.get("x-original-to")) if human.recipients == 1 else ""),
         replies=replies,
         dsn_action=action,

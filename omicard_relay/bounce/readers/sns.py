@@ -1,8 +1,9 @@
 """Amazon SES notifications that SNS sends by mail: a JSON object -> one Evidence a recipient.
 
 Known by a readable text that begins with `{` and has a `notificationType` (or `eventType`) of Bounce or Complaint, as
-Amazon documents it under "Amazon SNS notification contents for Amazon SES". A bounce has `bouncedRecipients` with
-action, status and diagnosticCode; a complaint has `complainedRecipients` and a feedback type.
+Amazon documents it under "Amazon SNS notification contents for Amazon SES"; also inside the envelope of a topic
+(`"Type": "Notification"`, the object as the text of `Message`). A bounce has `bouncedRecipients` with action, status and
+diagnosticCode; a complaint has `complainedRecipients` and a feedback type.
 Known limits: at most JSON_LIMIT characters; other types (Send, Open, Click …) are no failure.
 """
 
@@ -34,13 +35,11 @@ class Sns:
     def read(self, letter: Letter) -> MailReading | None:
         # sendmail breaks a line of more than 990 octets with "!", a line end and a space.
         text = letter.text.lstrip()[:JSON_LIMIT].replace("!\n ", "")
-        if not text.startswith("{") or '"mail"' not in text:
+        if not text.startswith("{"):
             return None
-        try:
-            found, _ = json.JSONDecoder().raw_decode(text)
-        except (ValueError, RecursionError):
-            return None
-        whole = _object(found)
+        whole = _parsed(text)
+        if _text(whole, "Type") == "Notification":
+            whole = _parsed(_text(whole, "Message", JSON_LIMIT))
         kind_name = _text(whole, "notificationType") or _text(whole, "eventType")
         if kind_name.lower() not in _SECTIONS:
             return None
@@ -72,13 +71,22 @@ def _evidence(letter: Letter, road: Road, section: Object, mail: Object, item: O
     )
 
 
+def _parsed(text: str) -> Object:
+    """The object at the beginning of a text, whatever follows it; {} when there is none."""
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return {}
+    return _object(found)
+
+
 def _object(value: object) -> Object:
     return value if isinstance(value, dict) else {}
 
 
-def _text(source: Object, key: str) -> str:
+def _text(source: Object, key: str, limit: int = 10_000) -> str:
     value = source.get(key)
-    return value[:10_000] if isinstance(value, str) else ""
+    return value[:limit] if isinstance(value, str) else ""
 
 
 def _time(value: str) -> datetime | None:

@@ -110,8 +110,9 @@ class Carrier:
     async def _transactions(self, incoming: Incoming, kept: Sequence[Kept]) -> list[Transaction]:
         """One transaction for each reverse-path: one for all, or one for each recipient where they are signed."""
         content = incoming.content
-        if not incoming.is_untouched and self._settings.campaign.remove_header and self._settings.campaign.header:
-            content = without_field(content, self._settings.campaign.header)
+        if not incoming.is_untouched and self._settings.campaign.remove_header:
+            for name in filter(None, (self._settings.campaign.header, self._settings.campaign.kind_header)):
+                content = without_field(content, name)
         content = incoming.missing + content if incoming.missing else content
         signatures = b"" if incoming.is_untouched else await self._sign(content)
         pieces = (trace_line(incoming.trace) + signatures, content)

@@ -43,6 +43,7 @@ class HeaderFacts:
     message_id: str | None = None
     subject: str | None = None
     campaign: str | None = None
+    kind: str | None = None
     hops: int = 0
     has_date: bool = False
 
@@ -60,12 +61,10 @@ class Trace:
     time: datetime
 
 
-def read_facts(content: bytes, campaign_header: str) -> HeaderFacts:
-    """Message-ID, Subject, campaign (the first of each) and the number of hops."""
-    wanted = {b"message-id", b"subject", b"received", b"date"}
-    campaign = campaign_header.lower().encode("utf-8")
-    if campaign:
-        wanted.add(campaign)
+def read_facts(content: bytes, campaign_header: str, kind_header: str = "") -> HeaderFacts:
+    """Message-ID, Subject, campaign and its kind (the first of each), and the number of hops."""
+    campaign, kind = campaign_header.lower().encode("utf-8"), kind_header.lower().encode("utf-8")
+    wanted = {b"message-id", b"subject", b"received", b"date", campaign, kind}
     found: dict[bytes, str] = {}
     hops = 0
     for name, start, end in _fields(content):
@@ -78,7 +77,8 @@ def read_facts(content: bytes, campaign_header: str) -> HeaderFacts:
     return HeaderFacts(
         message_id=found.get(b"message-id") or None,
         subject=found.get(b"subject"),
-        campaign=(found.get(campaign) or None) if campaign else None,
+        campaign=found.get(campaign) or None,
+        kind=found.get(kind) or None,
         hops=hops,
         has_date=b"date" in found,
     )

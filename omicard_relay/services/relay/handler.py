@@ -16,6 +16,7 @@ from omicard_relay.services.relay.carry import Carrier, Incoming
 from omicard_relay.services.relay.content import HOP_LIMIT, HeaderFacts, Trace, mail_digest, missing_fields, read_facts
 from omicard_relay.services.relay.door import Door, contains
 from omicard_relay.services.relay.events import Event, log_event
+from omicard_relay.services.relay.kinds import kind_of
 from omicard_relay.services.relay.ledger import Ledger, new_submission_id
 from omicard_relay.services.relay.parameters import UNAVAILABLE, MailCommand, RcptCommand
 from omicard_relay.services.relay.pool import NextHopPool
@@ -96,7 +97,7 @@ class RelayHandler:
 
     async def handle_DATA(self, server: Conversation, session: RelaySession, envelope: RelayEnvelope) -> str:
         assert envelope.mail is not None  # noqa: S101  MAIL came before
-        facts = read_facts(envelope.body, self._settings.campaign.header)
+        facts = read_facts(envelope.body, self._settings.campaign.header, self._settings.campaign.kind_header)
         if facts.hops > HOP_LIMIT:
             return "554 5.4.6 Too many hops: the mail goes round in circles"
         incoming = self._incoming(session, envelope, facts)
@@ -192,6 +193,7 @@ class RelayHandler:
             message_id=message_id,
             subject=facts.subject if facts is not None else None,
             campaign=campaign,
+            kind=kind_of(campaign, facts.kind if facts is not None else None, self._settings.campaign),
             envid=one_line(envid, 500) if envid else None,
             size=len(envelope.body),
             first_queue_id=ident[:32] or None,

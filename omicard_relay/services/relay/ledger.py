@@ -99,10 +99,10 @@ class Ledger:
             outcome = scrub(Candidate(address=address, sender_domain=sender, entries=entries), self._settings.scrub)
             if outcome.drop is None or not outcome.drop.reject:
                 return None
-            # A whitelist entry of one campaign could still win; that is seen when the campaign is known.
+            # A whitelist entry of one campaign or kind could still win; that is seen when the campaign is known.
             for value in (address, f"@{domain_of(address)}"):
                 for entry in lists.entries(tx, ListName.WHITELIST, now=now, value=value):
-                    if entry.scope.startswith("campaign:"):
+                    if entry.scope.startswith(("campaign:", "kind:")):
                         return None
             return outcome.drop
 
@@ -183,7 +183,9 @@ class Ledger:
             sender_domain=sender,
             campaign=mail.campaign,
             already_in_campaign=submissions.is_in_campaign(tx, mail.campaign, address, own_row=own_row),
-            entries=lists.covering_entries(tx, address, sender_domain=sender, campaign=mail.campaign, now=now),
+            entries=lists.covering_entries(
+                tx, address, sender_domain=sender, campaign=mail.campaign, kind=mail.kind, now=now
+            ),
         )
         return scrub(candidate, self._settings.scrub).drop
 

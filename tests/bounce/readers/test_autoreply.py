@@ -4,11 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omicard_relay.bounce.readers.moved import new_address
+from omicard_relay.bounce.readers.moved import new_address as announced
 from omicard_relay.mail import MailKind
+from omicard_relay.tables.responders import load_responders
 from tests.mailreading import read_mail
 
 BASE = "From: Ann <ann@example.com>\nTo: news@sender.example\nContent-Type: text/plain; charset=utf-8\n"
+
+
+RESPONDERS = load_responders()
+
+
+def new_address(text: str, *, known: frozenset[str]) -> str | None:
+    return announced(text, known=known, responders=RESPONDERS)
 
 
 def kind(fields: str, body: str = "Hello.") -> MailKind:

@@ -101,6 +101,48 @@ async def test_a_campaigns_whitelist_entry_is_heard_before_the_blacklist_refuses
     assert (await client.mail(campaign("summer"), "<bob@a.test>")).startswith("550 5.7.1 [926]")
 
 
+KINDS = CampaignSettings(kinds=(("receipt-*", "transactional"),))
+
+
+@pytest.mark.parametrize(
+    ("content", "is_sent"),
+    [
+        pytest.param(campaign("spring"), False, id="a campaign"),
+        pytest.param(campaign("receipt-77"), True, id="a campaign of another kind"),
+        pytest.param(b"Subject: your order\r\n\r\nx\r\n", True, id="no campaign"),
+        pytest.param(b"X-Campaign-Kind: marketing\r\n\r\nx\r\n", False, id="the mail says so"),
+    ],
+)
+async def test_who_is_unsubscribed_from_a_kind_gets_the_other_mail(world, content, is_sent):
+    world.add(entry(ListName.UNSUBSCRIBED, "ann@a.test", scope="kind:marketing"))
+    await world.start(settings=Settings(campaign=KINDS))
+    client = await world.client()
+
+    assert (await client.mail(content)).startswith("250")
+    assert world.states() == {"ann@a.test": "queued" if is_sent else "dropped"}
+    assert b"X-Campaign-Kind" not in b"".join(mail.content for mail in world.hop.mails)
+
+
+async def test_a_kinds_whitelist_entry_is_heard_before_the_blacklist_refuses(world):
+    world.add(entry(ListName.BLACKLIST, "@a.test"))
+    world.add(entry(ListName.WHITELIST, "bob@a.test", scope="kind:transactional"))
+    await world.start()
+    client = await world.client()
+
+    assert (await client.mail(b"Subject: x\r\n\r\n", "<bob@a.test>")).startswith("250")
+    assert (await client.mail(campaign("summer"), "<bob@a.test>")).startswith("550 5.7.1 [926]")
+
+
+async def test_the_kind_of_a_mail_is_written_down(world):
+    await world.start()
+    client = await world.client()
+    for content in (campaign("spring"), b"x\r\n", b"X-Campaign-Kind: Alert\r\n\r\n"):
+        await client.mail(content)
+    with world.store.read() as tx:
+        kinds = tx.execute(sa.select(schema.submission.c.kind).order_by(schema.submission.c.id)).scalars().all()
+    assert kinds == ["marketing", "transactional", "alert"]
+
+
 async def test_the_same_address_twice_in_one_mail_goes_once(world):
     await world.start()
     client = await world.client()

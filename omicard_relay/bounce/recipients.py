@@ -1,0 +1,40 @@
+"""Which address is a recipient, and whom the returned mail was for: for reports that name nobody, or no mailbox.
+
+The returned mail's own fields are read in the order of trust: what a receiver wrote into it (X-Original-To, Delivered-To of a
+failing host), a single To, and a variable envelope return path. With several addresses in To, the mail may have been for any.
+Not here: our signed reverse-path and our Message-ID, which come before all this (services/).
+"""
+
+from omicard_relay.bounce.letter import Letter
+from omicard_relay.bounce.origins import verp_recipient
+from omicard_relay.bounce.text import addresses_in, first_address
+
+__all__ = ["is_mailbox", "our_addresses", "returned_recipient"]
+
+_OURS = ("to", "from", "sender", "delivered-to", "envelope-to", "x-original-to", "reply-to")
+_VERP_FIELDS = ("to", "delivered-to", "envelope-to", "x-original-to")
+
+
+def is_mailbox(name: str) -> bool:
+    """Whether it is no pipe, no file, no source route (`@relay:ann@example.com`), no directory name and no bare user name."""
+    return "@" in name[1:] and name[:1] not in "|/:@" and " " not in name and "\t" not in name and name[:7] != "IMCEAEX"
+
+
+def our_addresses(letter: Letter) -> frozenset[str]:
+    """The addresses of both ends of the report itself, and of the returned mail's sender, in lower case: never recipients."""
+    found = {first_address(letter.head.get(name)).lower() for name in _OURS}
+    found |= {
+        first_address(letter.returned.get(name)).lower() for name in ("from", "sender", "reply-to", "return-path")
+    }
+    return frozenset(found - {""})
+
+
+def returned_recipient(letter: Letter) -> str:
+    """The one recipient of the mail that came back, as far as it tells; "" when it could be several or nobody."""
+    returned = letter.returned
+    names = {found.address.lower(): found.address for found in addresses_in(returned.get("to")[:10_000])}
+    if len(names) == 1:
+        name = next(iter(names.values()))
+        return verp_recipient(name) or name
+    fields = [letter.head.get(name) for name in _VERP_FIELDS] + [returned.get("return-path"), returned.get("errors-to")]
+    return next((name for value in fields if (name := verp_recipient(value))), "")
