@@ -21,7 +21,7 @@ from omicard_relay.store.failures import failure_times
 from omicard_relay.tables.settings import load_settings
 
 _RECIPIENTS, _FORGED, _THROUGH_POSTFIX, _AGAIN = 20, 10_000, 300, 10_000
-_CONNECTIONS = 24
+_CONNECTIONS = 32
 _LMTP, _HOME = ("127.0.0.1", 10027), ("127.0.2.1", 25)
 #: The bound on unproven mail is another scenario's (12): here all of it is to be read, judged and stored.
 _UNBOUNDED = {"ingest": "unproven_per_minute = 10000000\nunproven_octets_per_hour = 10000000000"}

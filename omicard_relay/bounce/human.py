@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from omicard_relay.bounce.lazily import once
 from omicard_relay.bounce.letter import Letter
-from omicard_relay.bounce.origins import original_of, tells_origin
+from omicard_relay.bounce.origins import ORIGIN_MARKS, original_of, tells_origin
 from omicard_relay.bounce.says import Says
 from omicard_relay.bounce.stanzas import Stanza, read_stanzas, remote_words
 from omicard_relay.bounce.text import first_address, has_words, split_returned, words_about
@@ -76,14 +76,15 @@ class HumanPart:
 
     @once
     def _may_tell_stage(self) -> bool:
-        """False where no part has the words of a dialogue: then the text need not even be decoded."""
+        return self._may_have(_STAGE_MARKS)
+
+    def _may_have(self, marks: tuple[bytes, ...]) -> bool:
+        """False where no part has any of these octets: then the text need not even be decoded."""
         for part in self.letter.leaves:
             if part.content_type in ("text/plain", "text/html"):
                 body = part.body
-                if (
-                    any(mark in body for mark in _STAGE_MARKS)
-                    or part.head.get("content-transfer-encoding")[:1] in _HIDING
-                ):
+                hidden = part.head.get("content-transfer-encoding")[:1] in _HIDING
+                if hidden or any(mark in body for mark in marks):
                     return True
         return False
 
@@ -107,7 +108,7 @@ class HumanPart:
 
     @once
     def _tells_origin(self) -> bool:
-        return tells_origin(self.letter.text)
+        return self._may_have(ORIGIN_MARKS) and tells_origin(self.letter.text)
 
     def names(self) -> list[str]:
         """The recipients that the text names, in order."""

@@ -12,6 +12,7 @@ from omicard_relay.bounce.text import addresses_in, first_address
 __all__ = ["is_mailbox", "our_addresses", "returned_recipient"]
 
 _OURS = ("to", "from", "sender", "delivered-to", "envelope-to", "x-original-to", "reply-to")
+_THEIRS = ("from", "sender", "reply-to", "return-path")
 _VERP_FIELDS = ("to", "delivered-to", "envelope-to", "x-original-to")
 
 
@@ -22,11 +23,10 @@ def is_mailbox(name: str) -> bool:
 
 def our_addresses(letter: Letter) -> frozenset[str]:
     """The addresses of both ends of the report itself, and of the returned mail's sender, in lower case: never recipients."""
-    found = {first_address(letter.head.get(name)).lower() for name in _OURS}
-    found |= {
-        first_address(letter.returned.get(name)).lower() for name in ("from", "sender", "reply-to", "return-path")
-    }
-    return frozenset(found - {""})
+    head, returned = letter.head, letter.returned
+    values = [value for name in _OURS if (value := head.get(name))]
+    values += [value for name in _THEIRS if (value := returned.get(name))]
+    return frozenset(address.lower() for value in values if (address := first_address(value)))
 
 
 def returned_recipient(letter: Letter) -> str:

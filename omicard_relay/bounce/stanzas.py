@@ -50,8 +50,9 @@ _ANNOUNCES = re.compile(r"\b(?:recipients?|users?|mailbox(?:es)?|accounts?|addre
 # What reports say beside the reason.
 _NEUTRAL = Says(
     r"^[^.:]{0,40}\b(?:original|returned|your|the) (?:message|mail|e-?mail)(?: headers?)? "
-    r"(?:is|was|follows|are|has been|will be)? ?(?:attached|included|below|follow|enclosed|appended|shown|quoted|returned below)",
-    r"do not (?:reply|answer|respond)|^(?:kind |best )?regards|for (?:more|further) (?:information|help|assistance)"
+    r"(?:is|was|follows|are|has been|will be)? ?"
+    r"(?:attached|included|below|follow|enclosed|appended|shown|quoted|returned below)",
+    r"do not (?:reply|answer|respond)|^(?:kind |best )?regards|for (?:more|further) (?:information|help)"
     r"|if you have (?:any )?questions|請勿(?:直接)?回[覆復]|请勿(?:直接)?回复|返信しないで",
 )
 #: Lines below a recipient's own in which the address that was written to stands.

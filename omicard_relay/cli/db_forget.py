@@ -1,4 +1,4 @@
-"""`db forget`: personal data of one address is erased, and it is told what was, what stays, and what nobody can erase from here."""
+"""`db forget`: personal data of one address is erased; it is told what was, what stays, and what cannot be erased from here."""
 
 import sys
 from collections.abc import Callable
@@ -36,7 +36,8 @@ register(
         "forget-kept": (
             "kept: {hidden} in place of the address in {count} list entries, so that it stays listed; codes, times and "
             "counts of reports under the name of a digest; a note that somebody was forgotten",
-            "保留：名單中 {count} 筆以 {hidden} 代替地址，故仍在名單中；報表所需之代碼、時間與次數改以摘要為名；並記錄曾執行遺忘",
+            "保留：名單中 {count} 筆以 {hidden} 代替地址，故仍在名單中；報表所需之代碼、時間與次數改以摘要為名；"
+            "並記錄曾執行遺忘",
         ),
         "forget-key": (
             "the key of the digests is {path}: keep it in the backup, apart from the database's; without it the entries are "

@@ -58,6 +58,10 @@ register(
         "explain-no-release": ("the rules before the first release", "首次發布前的規則"),
         "explain-action": ("      action {action}: {reasons}", "      處理 {action}：{reasons}"),
         "explain-reply": ("      said: {reply}", "      回應：{reply}"),
+        "explain-deleted": (
+            "      the mail itself was deleted on {time:%Y-%m-%d}; this is what it stated",
+            "      該郵件本身已於 {time:%Y-%m-%d} 刪除；以上為其內容摘要",
+        ),
         "explain-claim": ("      not proven: recorded only", "      未能證明：僅記錄"),
         "explain-entry": (
             "on list {list_name} ({state}): {value}, scope {scope}, reason: {reason}, source: {source}, until {until}",
@@ -145,6 +149,8 @@ def _show(tx: Tx, s: reports.Subject, policies: Policies) -> None:
                 click.echo(say("explain-action", action=shown(event.action), reasons=one_line(event.reasons or "")))
         if event.reply:
             click.echo(say("explain-reply", reply=one_line(event.reply)))
+        if event.content_deleted is not None:
+            click.echo(say("explain-deleted", time=event.content_deleted))
         if event.trust == "claimed":
             click.echo(say("explain-claim"))
 
@@ -223,6 +229,7 @@ def _jsonl(tx: Tx, subjects: list[reports.Subject], entries: list[ListEntry], pa
                 "host": e.host,
                 "reply": e.reply,
                 "trust": e.trust,
+                "mail_deleted": e.content_deleted.isoformat() if e.content_deleted else None,
                 "rules_release": e.rules_release,
                 "rereads": [
                     {

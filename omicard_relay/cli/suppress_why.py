@@ -95,7 +95,7 @@ def _facts(tx: Tx, address: str, now: datetime) -> Iterator[dict[str, Any]]:
     domain = domain_of(address)
     # The address and its whole domain, as the scrub looks.
     values = list(dict.fromkeys([address, *([f"@{domain}"] if domain else [])]))
-    every = [entry for entry in lists.history(tx, values) if entry.created <= now]
+    every = lists.history(tx, values)
     holds = [entry for entry in every if entry.removed is None and (entry.expires is None or entry.expires > now)]
     for name in (ListName.KNOWN_BOUNCE, ListName.UNSUBSCRIBED):
         for entry in holds:

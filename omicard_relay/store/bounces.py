@@ -103,7 +103,7 @@ def is_told_enough(tx: Tx, reverse_path: str) -> bool:
 
 
 def record_mail(tx: Tx, mail: BounceMail, *, now: datetime, only_known: bool = False) -> tuple[str, bool]:
-    """Keep the mail; gives its digest and whether it is new. A known one is only counted; with `only_known` no other is kept."""
+    """Keep the mail; gives its digest and whether it is new. A known one is only counted; `only_known`: no other is kept."""
     digest = bounce_digest(mail.raw, mail.envelope_recipient)
     if tx.execute(_SEEN, {"name": digest, "moment": now}).rowcount or only_known:
         return digest, False

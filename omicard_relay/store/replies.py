@@ -3,7 +3,7 @@
 For diffs and for judging again. A log line is read anew from its words; a statement of a bounce mail comes with that
 mail, which the caller reads, and with what its columns say of it, should the mail read otherwise today.
 A page is a transaction of its own, so that nobody waits for a reader. Lines of an expiry are left out: their cause is that
-of the last attempt (store/rejudgements.py).
+of the last attempt (store/rejudgements.py); so are those of forgotten addresses, whose words are gone.
 """
 
 import re
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from omicard_relay.mail import Evidence, Outcome, Road, Stage, Trust, read_reply
 from omicard_relay.store.engine import Store, Tx
+from omicard_relay.store.hidden import GHOST
 from omicard_relay.store.schema import attempt, bounce_mail, bounce_report, mail_content
 
 __all__ = [
@@ -145,15 +146,15 @@ def stored_replies(
 def _query(kind: ReplyKind, period: Period, unclear: float | None) -> sa.Select[tuple[object, ...]]:
     if kind is ReplyKind.ATTEMPT:
         query: sa.Select[tuple[object, ...]] = sa.select(attempt).where(
-            attempt.c.bounce_code.is_not(None), sa.not_(is_expiry())
+            attempt.c.bounce_code.is_not(None), sa.not_(is_expiry()), attempt.c.address_key.not_like(f"{GHOST}%")
         )
         came = attempt.c.time
     else:
         query = (
             sa.select(bounce_report, mail_content.c.raw, bounce_mail.c.received)
-            .join(bounce_mail)
+            .join_from(bounce_report, bounce_mail)
             .join(mail_content, mail_content.c.digest == bounce_mail.c.content_digest, isouter=True)
-            .where(bounce_report.c.bounce_code.is_not(None))
+            .where(bounce_report.c.bounce_code.is_not(None), bounce_report.c.address_key.not_like(f"{GHOST}%"))
         )
         came = bounce_mail.c.received  # a mail's own date is foreign
     if period.since is not None:

@@ -77,6 +77,8 @@ class Event:
     trust: str | None = None
     rules_release: int | None = None
     rereads: tuple[Reread, ...] = ()
+    #: When the content of the bounce mail was deleted, by its age or by `db forget`; None: it is kept, or this is no mail.
+    content_deleted: datetime | None = None
 
 
 def summary(tx: Tx, *, campaign: str | None = None, since: datetime | None = None) -> list[Count]:
@@ -165,7 +167,7 @@ def timeline(tx: Tx, subject: Subject) -> list[Event]:
         for row in lines
     ]
     reports = tx.execute(
-        sa.select(bounce_report, bounce_mail.c.received)
+        sa.select(bounce_report, bounce_mail.c.received, bounce_mail.c.content_deleted)
         .join(bounce_mail)
         .where(bounce_report.c.recipient_id == subject.recipient_id)
     ).all()
@@ -188,6 +190,7 @@ def timeline(tx: Tx, subject: Subject) -> list[Event]:
                 trust=row.trust,
                 rules_release=row.rules_release,
                 rereads=again.get(row.id, ()),
+                content_deleted=row.content_deleted,
             )
         )
     return sorted(events, key=lambda event: event.time)

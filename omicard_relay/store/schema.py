@@ -5,7 +5,6 @@ which everything is looked up.
 """
 
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     Float,
@@ -20,6 +19,7 @@ from sqlalchemy import (
 )
 
 from omicard_relay.store.columns import Moment, metadata
+from omicard_relay.store.schema_places import follow_place, import_done, import_place
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -264,37 +264,6 @@ suppression_due = Table(
     Column("id", Integer, primary_key=True),
     Column("attempt_id", ForeignKey("attempt.id", ondelete="CASCADE"), unique=True),  # this one or the other
     Column("bounce_report_id", ForeignKey("bounce_report.id", ondelete="CASCADE"), unique=True),
-)
-
-#: How far each log was read, moved in the same transaction as what was read.
-follow_place = Table(
-    "follow_place",
-    metadata,
-    Column("path", Text, primary_key=True),
-    Column("inode", BigInteger, nullable=False),
-    Column("head_digest", String(64), nullable=False),
-    Column("head_length", Integer, nullable=False),
-    Column("offset", BigInteger, nullable=False),
-    Column("read", Moment),  # all that was written before this moment has been read; null before the first end
-)
-
-#: How far a folder of mails was imported, moved in the same transaction as what was imported.
-import_place = Table(
-    "import_place",
-    metadata,
-    Column("source", Text, primary_key=True),
-    Column("identity", Text, nullable=False),  # tells another folder, or another file, of the same name
-    Column("offset", BigInteger, nullable=False),  # octets of an mbox, or the last UID of an IMAP mailbox
-    Column("moved", Moment, nullable=False),
-)
-
-#: A mail of a folder of files that was imported; its content may have another one's digest.
-import_done = Table(
-    "import_done",
-    metadata,
-    Column("source", Text, primary_key=True),
-    Column("name", Text, primary_key=True),  # of a maildir without its flags
-    Column("mark", Text, nullable=False),  # size and time of a file that may be changed; empty in a maildir
 )
 
 #: Things that are only counted, such as forged bounces.

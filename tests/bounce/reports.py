@@ -97,7 +97,12 @@ CASES: tuple[Case, ...] = (
     Case(
         name="label-chinese",
         subject="=?utf-8?b?6YO15Lu254Sh5rOV6YCB6YGU?=",
-        body="您的郵件無法送達。\n\n收件者：ruth.hall@harbour.example\n原因：使用者信箱已滿\n\n如有疑問請洽 service@harbour.example",
+        body=(
+            "您的郵件無法送達。\n\n"
+            "收件者：ruth.hall@harbour.example\n"
+            "原因：使用者信箱已滿\n\n"
+            "如有疑問請洽 service@harbour.example"
+        ),
         recipients=("ruth.hall@harbour.example",),
         words=("信箱已滿",),
         code=901,
@@ -105,7 +110,14 @@ CASES: tuple[Case, ...] = (
     Case(
         name="label-chinese-own-line",
         subject="=?utf-8?b?6YCA5L+h6YCa55+l?=",
-        body="此為系統自動發出之退信通知\n\n收件人\nruth.hall@harbour.example\n\n錯誤訊息\n550 5.1.1 查無此帳號\n\n請勿直接回覆",
+        body=(
+            "此為系統自動發出之退信通知\n\n"
+            "收件人\n"
+            "ruth.hall@harbour.example\n\n"
+            "錯誤訊息\n"
+            "550 5.1.1 查無此帳號\n\n"
+            "請勿直接回覆"
+        ),
         recipients=("ruth.hall@harbour.example",),
         words=("查無此帳號",),
         code=902,
@@ -113,7 +125,12 @@ CASES: tuple[Case, ...] = (
     Case(
         name="label-simplified-table",
         subject="=?utf-8?b?6YCA5L+h?=",
-        body="您发送的邮件被退回：\n\n| 收件人 | ruth.hall@harbour.example |\n| 退信原因 | 收件人邮箱不存在 |\n| 时间 | 2026-03-03 |",
+        body=(
+            "您发送的邮件被退回：\n\n"
+            "| 收件人 | ruth.hall@harbour.example |\n"
+            "| 退信原因 | 收件人邮箱不存在 |\n"
+            "| 时间 | 2026-03-03 |"
+        ),
         recipients=("ruth.hall@harbour.example",),
         words=("邮箱不存在",),
         code=902,
@@ -134,7 +151,11 @@ CASES: tuple[Case, ...] = (
     Case(
         name="japanese-iso-2022-jp-undeclared",
         subject="=?utf-8?b?6YWN5L+h44Ko44Op44O8?=",
-        body="次の宛先へのメールは配信できませんでした。\n\n<ruth.hall@harbour.example>\n理由: 552 5.2.2 メールボックスの容量を超えています\n",
+        body=(
+            "次の宛先へのメールは配信できませんでした。\n\n"
+            "<ruth.hall@harbour.example>\n"
+            "理由: 552 5.2.2 メールボックスの容量を超えています\n"
+        ),
         charset="iso2022_jp",
         declared="",
         encoding="7bit",
@@ -145,7 +166,9 @@ CASES: tuple[Case, ...] = (
     Case(
         name="label-korean",
         subject="=?utf-8?b?67CY7Iah?=",
-        body="메일을 전달하지 못했습니다.\n\n수신자: ruth.hall@harbour.example\n사유: 550 5.1.1 존재하지 않는 사용자\n",
+        body=(
+            "메일을 전달하지 못했습니다.\n\n수신자: ruth.hall@harbour.example\n사유: 550 5.1.1 존재하지 않는 사용자\n"
+        ),
         recipients=("ruth.hall@harbour.example",),
         words=("존재하지 않는 사용자",),
         code=902,
@@ -475,7 +498,11 @@ CASES: tuple[Case, ...] = (
     Case(
         name="big5-as-latin1",
         subject="=?utf-8?b?6YCA5L+h6YCa55+l?=",
-        body="您寄出的郵件無法送達下列收件人：\n\nruth.hall@harbour.example\n\n原因：收件人信箱已滿，主機無法接受您的信件。\n",
+        body=(
+            "您寄出的郵件無法送達下列收件人：\n\n"
+            "ruth.hall@harbour.example\n\n"
+            "原因：收件人信箱已滿，主機無法接受您的信件。\n"
+        ),
         charset="big5",
         declared="iso-8859-1",
         recipients=("ruth.hall@harbour.example",),
@@ -485,7 +512,11 @@ CASES: tuple[Case, ...] = (
     Case(
         name="gb-in-quoted-printable",
         subject="=?utf-8?b?6YCA5L+h?=",
-        body="您的邮件无法投递到以下收件人：\n\nruth.hall@harbour.example\n\n原因：收件人邮箱不存在，请检查您的收件人地址。\n",
+        body=(
+            "您的邮件无法投递到以下收件人：\n\n"
+            "ruth.hall@harbour.example\n\n"
+            "原因：收件人邮箱不存在，请检查您的收件人地址。\n"
+        ),
         charset="gb18030",
         declared="",
         encoding="quoted-printable",

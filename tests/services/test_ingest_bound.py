@@ -180,10 +180,10 @@ def test_a_mail_that_the_database_refuses_fails_alone(store, shared, writer, mon
     """The whole batch is rolled back by it; all others are then written one by one."""
     record, gate = bounces.record_mail, Future()
 
-    def refusing(tx, mail, *, now):
+    def refusing(tx, mail, *, now, **more):
         if b"notice-3@" in mail.raw:
             raise OperationalError("INSERT", {}, Exception("too much for this database"))
-        return record(tx, mail, now=now)
+        return record(tx, mail, now=now, **more)
 
     monkeypatch.setattr(bounces, "record_mail", refusing)
     writer.submit(lambda tx: gate.result(30))  # until it is done, all others gather for one batch

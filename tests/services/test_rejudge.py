@@ -207,3 +207,15 @@ def test_a_follower_works_on_beside_it(store):
     assert len(rows(store, schema.attempt)) == 3000
     assert set(rows(store, schema.attempt, "bounce_code", "rules_release")) == {(921, 2)}
     assert len(rows(store, schema.rejudgement)) == 1500
+
+
+def test_a_failing_forward_stays_one_though_its_mail_does_not_name_our_address(store):
+    """Whose mail it answers, the signed reverse-path has told, and the report keeps."""
+    book = Rulebook(release(store))
+    queued(store, "dan@a.example", queue_id="4QDDDDD1", name="s2", reverse_paths=(TOKEN,))
+    ingester = Ingester(store, book, SIGNER, 1_000_000, clock=lambda: NOW)
+    ingester.take(dsn("smith@elsewhere.example"), sender="", recipient=TOKEN)
+    assert rows(store, schema.bounce_report, "bounce_code") == [920]
+    before = rows(store, schema.bounce_report, "bounce_code", "rule_id")
+    again(store, release(store, rule("other", 921, "zq99")))
+    assert rows(store, schema.bounce_report, "bounce_code", "rule_id") == before

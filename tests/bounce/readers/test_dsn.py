@@ -1,5 +1,7 @@
 """RFC 3464 and RFC 6533 as the standard and the wild write them: recipients, diagnostics, actions, structure."""
 
+import base64
+
 import pytest
 
 from omicard_relay.bounce import MailReader
@@ -66,7 +68,7 @@ def only(raw: bytes) -> Evidence:
         ("unknown; ruth.hall@harbour.example", "ruth.hall@harbour.example"),
         ("rfc822;\n ruth.hall@harbour.example", "ruth.hall@harbour.example"),
     ],
-    ids=["plain", "brackets", "no-type", "xtext", "detail-that-looks-like-xtext", "escapes", "utf-8", "comment", "smtp", "unknown",
+    ids=["plain", "brackets", "no-type", "xtext", "detail-not-xtext", "escapes", "utf-8", "comment", "smtp", "unknown",
          "folded"],
 )  # fmt: skip
 def test_final_recipient_however_it_is_typed(field: str, recipient: str) -> None:
@@ -79,10 +81,10 @@ DIRECTORY = "/O=HARBOUR/OU=FIRST GROUP/CN=RECIPIENTS/CN=RHALL"
 @pytest.mark.parametrize(
     ("groups", "text", "to"),
     [
-        (group("x400; /G=Ruth/S=Hall/O=Harbour/C=GB/", "X-Actual-Recipient: rfc822; ruth.hall@harbour.example"), "", "x@y.example"),
+        (group("x400; /S=Hall/C=GB/", "X-Actual-Recipient: rfc822; ruth.hall@harbour.example"), "", "x@y.example"),
         (group(f"EX: {DIRECTORY}", "X-Display-Name: Ruth Hall <ruth.hall@harbour.example>"), "", "x@y.example"),
-        (group(f"unknown; {DIRECTORY}", "Diagnostic-Code: smtp; 550 5.1.1 <ruth.hall@harbour.example> unknown"), "", "x@y.example"),
-        (group(f"rfc822; IMCEAEX-_O=HARBOUR_CN=RHALL@harbour.example", "Original-Recipient: rfc822; ruth.hall@harbour.example"),
+        (group(f"unknown; {DIRECTORY}", "Diagnostic-Code: smtp; 550 <ruth.hall@harbour.example> unknown"), "", "x@y.example"),
+        (group("rfc822; IMCEAEX-_O=HARBOUR_CN=RHALL@harbour.example", "Original-Recipient: rfc822; ruth.hall@harbour.example"),
          "", "x@y.example"),
         (group("x400; /S=Hall/"), "<ruth.hall@harbour.example>: no such mailbox here\n", "x@y.example, z@y.example"),
         (group(f"EX: {DIRECTORY}"), "Your mail failed.\n", '"Ruth" <ruth.hall@harbour.example>'),
@@ -99,10 +101,10 @@ def test_recipient_that_is_no_mailbox_is_found_elsewhere(groups: str, text: str,
     [
         (group("rfc822; ruth@inner.example", "Original-Recipient: rfc822; ruth.hall@harbour.example"), ""),
         (group("rfc822; ruth@inner.example", "X-Original-Recipient: ruth.hall@harbour.example"), ""),
-        (group("rfc822; ruth@inner.example"), "<ruth@inner.example> (expanded from <ruth.hall@harbour.example>): full\n"),
+        (group("rfc822; ruth@inner.example"), "<ruth@inner.example> (expanded from <ruth.hall@harbour.example>): 5\n"),
         (group("rfc822; ruth@inner.example"), "<ruth@inner.example>\n    (expanded from: <ruth.hall@harbour.example>)\n"),
-        (group("rfc822; ruth@inner.example"), "  ruth@inner.example\n    (generated from ruth.hall@harbour.example)\n    full\n"),
-        (group("rfc822; ruth@inner.example"), "ruth.hall@harbour.example was forwarded to ruth@inner.example, which is full.\n"),
+        (group("rfc822; ruth@inner.example"), "  ruth@inner.example\n    (generated from ruth.hall@harbour.example)\n"),
+        (group("rfc822; ruth@inner.example"), "ruth.hall@harbour.example was forwarded to ruth@inner.example.\n"),
         (group("rfc822; ruth@inner.example"), "Original recipient: ruth.hall@harbour.example\nThe mailbox is full.\n"),
     ],
     ids=["field", "x-field", "postfix", "sendmail", "exim", "sentence", "label"],
@@ -126,13 +128,13 @@ def test_encoded_word_as_mailbox_is_kept_and_its_name_is_the_original() -> None:
         ("Diagnostic-Code: smtp; 550-5.1.1 no such\n550 5.1.1 user", "550 5.1.1 no such user"),
         ("Diagnostic-Code: X-Postfix; unknown user: ruth", "unknown user: ruth"),
         ("Diagnostic-Code: x-unix; user unknown", "user unknown"),
-        ("Diagnostic-Code: X-Notes; User not listed in public Name & Address Book", "User not listed in public Name & Address Book"),
+        ("Diagnostic-Code: X-Notes; User not listed in public Book", "User not listed in public Book"),
         ("Diagnostic-Code: 550 5.1.1 user unknown; try again", "550 5.1.1 user unknown; try again"),
         ("Diagnostic-Code: smtp; =?utf-8?b?NTUwIDUuMS4xIOafpeeEoeatpOS6ug==?=", "550 5.1.1 查無此人"),
         ("X-Supplementary-Info: < #5.1.1 smtp;550 5.1.1 no such user>", "550 5.1.1 no such user"),
         ("Diagnostic-Code: smtp; Error: 550 5.1.1\nReason: no such user", "no such user"),
     ],
-    ids=["plain", "folded", "not-folded", "postfix", "unix", "notes", "semicolon-in-text", "encoded", "supplementary", "prose-below"],
+    ids=["plain", "folded", "not-folded", "postfix", "unix", "notes", "semicolon", "encoded", "supplementary", "prose-below"],
 )  # fmt: skip
 def test_diagnostic_of_each_type(field: str, innermost: str) -> None:
     reply = only(report(group("rfc822; ruth.hall@harbour.example", field))).reply
@@ -258,8 +260,6 @@ def test_status_fields_in_the_body_of_a_flat_mail() -> None:
 
 
 def test_returned_message_in_base64_names_the_message_id() -> None:
-    import base64
-
     raw = report(group("rfc822; ruth.hall@harbour.example"))
     inner = RETURNED.format(to="ruth.hall@harbour.example").encode()
     coded = b"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n" + base64.encodebytes(inner)
