@@ -55,6 +55,7 @@ def ship(monkeypatch: pytest.MonkeyPatch, folder: Path, rules: str = SHIPPED_RUL
     (policies / "rules").mkdir(parents=True, exist_ok=True)
     for name in ("codes.toml", "suppress.toml"):
         shutil.copy(ROOT / "policies" / name, policies / name)
+    shutil.copytree(ROOT / "policies" / "formats", policies / "formats", dirs_exist_ok=True)
     (policies / "rules" / "base.toml").write_text(rules, encoding="utf-8")
     monkeypatch.setattr(toml, "_PACKAGE", folder)
     return policies

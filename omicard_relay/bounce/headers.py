@@ -98,6 +98,11 @@ class Head:
             return self._first.get(name)
         return self._raw[at + 1 : end if end >= 0 else None]
 
+    def mentions(self, *words: bytes) -> bool:
+        """Whether one of these octets (lower case) stands anywhere in the block, decoded or not: a cheap first look."""
+        low = self._low
+        return any(word in low for word in words)
+
     def all(self, name: str) -> tuple[str, ...]:
         """Every field of that name, in order."""
         octets = name.encode()

@@ -152,15 +152,15 @@ class Letter:
     @once
     def text(self) -> str:
         """The readable text: the plain parts, else the HTML ones as lines; at most TEXT_LIMIT characters."""
-        plain = "\n".join([part.text[:TEXT_LIMIT] for part in self.leaves if _is_shown(part, "text/plain")])
+        plain = "\n".join([_cut(part.text) for part in self.leaves if _is_shown(part, "text/plain")])
         if len(plain.split(None, 3)) > 2:
-            return plain[:TEXT_LIMIT]
+            return _cut(plain)
         rich = "\n".join(
             html_to_text(part.text[: TEXT_LIMIT * 2]) for part in self.leaves if _is_shown(part, "text/html")
         )
         if rich.split():
-            return rich[:TEXT_LIMIT]
-        return (plain if plain.strip() or len(self.parts) > 1 else self.parts[0].text)[:TEXT_LIMIT]
+            return _cut(rich)
+        return _cut(plain if plain.strip() or len(self.parts) > 1 else self.parts[0].text)
 
     @once
     def own_words(self) -> str:
@@ -182,6 +182,13 @@ class Letter:
     def returned_id(self) -> str | None:
         """The Message-ID of the mail that came back."""
         return self.returned.get("message-id").strip() or None
+
+
+def _cut(text: str) -> str:
+    """At most TEXT_LIMIT characters; cut at the end of a line, as half an address is another one."""
+    if len(text) <= TEXT_LIMIT:
+        return text
+    return text[: text.rfind("\n", 0, TEXT_LIMIT) + 1 or TEXT_LIMIT]
 
 
 def _is_shown(part: Part, content_type: str) -> bool:

@@ -67,6 +67,8 @@ def _merged(outer: Evidence, inner: Evidence | None) -> Evidence:
 
 def _may_be_report(head: Head) -> bool:
     """Whether it is worth while to open the returned mail: mailings are no reports."""
+    if not head.mentions(b"daemon", b"postmaster", b"mail delivery", b"multipart/report", b"<>"):
+        return False
     if head.content_type == "multipart/report":
         return True
     sender = head.get("from").lower()

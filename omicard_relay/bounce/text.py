@@ -46,30 +46,36 @@ _QUOTE_START = re.compile(
     r"|_{20,}\s{0,5}$)",
     re.I,
 )
-_RETURNED_WORDS = (
+_RETURNED_START = re.compile(
     r"\W{0,40}(?:.{0,60}\b(?:below this line is a copy of|this is a copy of (?:your|the) (?:message|mail)"
     r"|copy of (?:the|your) (?:original )?message"
     r"|original message (?:follows|headers?|text)|message headers? follow|unsent message (?:below|follows)"
     r"|undelivered message (?:follows|is)|returned message (?:follows|below)|message text follows"
     r"|returned (?:message )?content"
     r"|the (?:header|text|body|first \d+ lines?) of (?:the|your) (?:original )?message|original message"
-    r"|message header)\b)"
+    r"|message header)\b)",
+    re.I,
 )
-_RETURNED_START = re.compile(_RETURNED_WORDS, re.I)
-_FOLLOWS_WORDS = (
+_FOLLOWS = re.compile(
     r"\W{0,20}(?:(?:the |your )?(?:original|returned|unsent|undelivered|rejected) (?:message"
     r"|mail)(?: headers?| text)?(?: follows?)?"
-    r"|message headers? follows?)\W{0,20}$"
+    r"|message headers? follows?)\W{0,20}$",
+    re.I,
 )
-_FOLLOWS = re.compile(_FOLLOWS_WORDS, re.I)
-_HEADER_WORDS = (
+_HEADER_LINE = re.compile(
     r"(?:Received|Return-Path|Message-ID|From|To|Date|Subject|MIME-Version|DKIM-Signature"
-    r"|X-[A-Za-z-]{1,40}):\s"
+    r"|X-[A-Za-z-]{1,40}):\s",
+    re.I,
 )
 _HEADER_BEGINS = frozenset("RrMmFfTtDdSsXx")
-_HEADER_LINE = re.compile(_HEADER_WORDS, re.I)
-# Most reports return the mail in a part of its own: one pass over the text tells that no line need be looked at.
-_MAY_RETURN = Says(rf"^[ |+\t]{{0,20}}{_RETURNED_WORDS}", rf"^[ |+\t]{{0,20}}{_FOLLOWS_WORDS}", f"^{_HEADER_WORDS}")
+# Most reports return the mail in a part of its own: a look at the whole text tells that no line need be looked at. Plain
+# words and no more: what a pattern may begin and end with makes it ten times as slow.
+_MAY_SAY = Says(
+    r"below this line is|copy of (?:the|your)|(?:original|returned|unsent|undelivered|rejected) (?:message|mail)"
+    r"|message headers? follow|message text follows|message header|returned content"
+    r"|(?:header|text|body|lines?) of (?:the|your)"
+)
+_FIRST_FIELDS = ("\nfrom:", "\nreceived:", "\nreturn-path:", "\nmessage-id:")
 _LOCAL_STOP = frozenset(' \t\n\r<>()[]{},;:"\\|@“”「」『』（），；：、。')
 # `rcpt=ann@example.com` names ann; `news-ann=example.com@…` is one address.
 _KEYED = re.compile(r"(?:rcpt|rcpt_?to|recipient|to|e?mail|user|addr|address|orig_to|for)=", re.I)
@@ -179,12 +185,12 @@ def unquoted(text: str) -> str:
 
 def split_returned(text: str) -> tuple[str, str]:
     """(the report's own words, the returned mail): cut at a ruled line that says so, or where header fields begin."""
-    told = _MAY_RETURN.which(text)
-    if not told:
+    low = text.lower()
+    by_words, by_header = _MAY_SAY(low), any(field in low for field in _FIRST_FIELDS)
+    if not by_words and not by_header:
         return text, ""
-    by_words, by_header = told != [2], 2 in told
     lines = text.split("\n")
-    lows = text.lower().split("\n") if by_words else lines
+    lows = low.split("\n") if by_words else lines
     for number, line in enumerate(lines):
         if not number:
             continue

@@ -2,6 +2,7 @@
 
 A Maildir gets a mail exactly once. The mail is written whole into `tmp`, then the store says that this draft is the one,
 then it is moved into `new`: whoever comes after a crash finds in the store which draft to move, and writes no second one.
+Of several machines on one store each has its own Maildir, unless that is on a shared disk: a draft is moved where it is.
 A forward address gets a mail again when we die between Postfix's 250 and our note of it: one mail a crash, at most.
 The sender never hears of it: a forwarded mail has a null reverse-path, and nothing here answers.
 What fails is tried again, ever more seldom, and never given up: it stands in the store and in `report`.
@@ -32,11 +33,14 @@ __all__ = ["HandOn", "hand_on_quietly", "serve_answers"]
 
 log = logging.getLogger(__name__)
 
-#: For so long a mail is its taker's alone; longer than one mail can take (`_SMTP_SECONDS` for each of six steps).
-_LEASE = timedelta(seconds=60)
+#: For so long a mail is its taker's alone; for a forward longer than one mail can take (six steps, and the content's two).
+_LEASE, _FORWARD_LEASE = timedelta(seconds=60), timedelta(seconds=180)
 _SMTP_SECONDS = 8.0
+#: For the answer to the content: Postfix asks its milters first, and who does not wait for its 250 sends the mail again
+#: (RFC 5321 §4.5.3.2.6 wants ten minutes, but a service that is told to stop is killed sooner).
+_CONTENT_SECONDS = 60.0
 #: The pipe, which Postfix waits for, gives the hand-over less time.
-_PIPE_SECONDS = 2.0
+_PIPE_SECONDS, _PIPE_CONTENT_SECONDS = 2.0, 20.0
 #: Mails that are put into the Maildir with one note in the store: their drafts are in memory together.
 _AT_ONCE = 20
 #: Seconds between two looks for what waits, besides those when a mail comes.
@@ -55,6 +59,7 @@ class HandOn:
         settings: Settings,
         *,
         smtp_seconds: float = _SMTP_SECONDS,
+        content_seconds: float = _CONTENT_SECONDS,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store, self._clock = store, clock
@@ -67,6 +72,7 @@ class HandOn:
             # Not smtplib's own getfqdn(), which may wait for the DNS.
             settings.relay.hostname or socket.gethostname(),
             smtp_seconds,
+            content_seconds,
         )
 
     def run(self, most: int | None = None) -> int:
@@ -129,7 +135,7 @@ class HandOn:
         with self._sender() as sender:
             while done < most:
                 with self._store.write() as tx:
-                    mails = answers.take_waiting(tx, now=self._clock(), lease=_LEASE, most=1)
+                    mails = answers.take_waiting(tx, now=self._clock(), lease=_FORWARD_LEASE, most=1)
                 if not mails:
                     return done
                 mail = mails[0]
@@ -186,7 +192,7 @@ class HandOn:
 def hand_on_quietly(store: Store, settings: Settings) -> None:
     """For a process that has stored a mail by itself: try one hand-over, and leave what fails to the service."""
     try:
-        HandOn(store, settings, smtp_seconds=_PIPE_SECONDS).run(most=1)
+        HandOn(store, settings, smtp_seconds=_PIPE_SECONDS, content_seconds=_PIPE_CONTENT_SECONDS).run(most=1)
     except Exception as error:
         log.warning("event=answer-waits why=%r", one_line(str(error), 200))
 
@@ -215,9 +221,9 @@ def _write_draft(mailbox: Path, mail: WaitingMail, now: datetime) -> Path:
     """The mail, on the disk, in `tmp`. Raises OSError, and leaves nothing then."""
     for name in ("tmp", "new", "cur"):
         (mailbox / name).mkdir(mode=0o770, parents=True, exist_ok=True)
-    # Named by the digest; behind `~` what makes two drafts of one mail different.
+    # Named by the digest; behind `~` the machine on whose disk it is, and what makes two drafts of one mail different.
     name = f"{int(mail.received.timestamp())}.{mail.digest[:32]}.omicard-relay"
-    draft = mailbox / "tmp" / f"{name}~{secrets.token_hex(6)}"
+    draft = mailbox / "tmp" / f"{name}~{_machine()}~{secrets.token_hex(6)}"
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -233,12 +239,22 @@ def _write_draft(mailbox: Path, mail: WaitingMail, now: datetime) -> Path:
 
 
 def _place(draft: Path) -> Path:
-    """Move a draft into `new`; one that is gone has been moved before. Raises OSError."""
-    place = draft.parent.parent / "new" / draft.name.partition("~")[0]
-    with contextlib.suppress(FileNotFoundError):
+    """Move a draft into `new`; one that is gone has been moved before. Raises OSError, also for another machine's draft."""
+    name, _, rest = draft.name.partition("~")
+    machine = rest.rpartition("~")[0]
+    place = draft.parent.parent / "new" / name
+    try:
         draft.rename(place)
+    except FileNotFoundError:
+        if machine and machine != _machine():
+            raise OSError(None, f"it is on {machine}, whose service has to move it") from None
     _sync(place.parent)
     return place
+
+
+def _machine() -> str:
+    """This machine's name, as far as it fits into a file's."""
+    return re.sub(r"[^A-Za-z0-9.-]", "_", socket.gethostname()[:64])
 
 
 def _sync(folder: Path) -> None:
@@ -259,8 +275,9 @@ class _RefusedError(Exception):
 class _Sender:
     """One connection to Postfix, made when it is needed first."""
 
-    def __init__(self, host: str, port: int, hostname: str, seconds: float) -> None:
-        self._host, self._port, self._hostname, self._seconds = host, port, hostname, seconds
+    def __init__(self, host: str, port: int, hostname: str, seconds: float, content: float) -> None:
+        self._host, self._port, self._hostname = host, port, hostname
+        self._seconds, self._content_seconds = seconds, content
         self._smtp: smtplib.SMTP | None = None
 
     def __enter__(self) -> Self:
@@ -286,7 +303,9 @@ class _Sender:
             lambda smtp: smtp.data(content),
         )
         said = ""
-        for ask in answers:
+        for ask, seconds in zip(answers, (self._seconds, self._seconds, self._content_seconds), strict=True):
+            if self._smtp.sock is not None:
+                self._smtp.sock.settimeout(seconds)
             try:
                 code, text = ask(self._smtp)
             except smtplib.SMTPDataError as error:

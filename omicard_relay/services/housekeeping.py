@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
 
 from omicard_relay.mail import RelayError, StoreBusyError, StoreError
 from omicard_relay.services.rulebook import Rulebook
 from omicard_relay.store import leases
-from omicard_relay.store.engine import Store
-from omicard_relay.store.purge import Cutoffs, Place, all_parts, delete_page, find_page, running_campaigns
+from omicard_relay.store.engine import Store, Tx
+from omicard_relay.store.purge import Cutoffs, Part, Place, all_parts, delete_page, find_page, running_campaigns
 from omicard_relay.store.space import Space, find_space, give_back
 from omicard_relay.tables.keeping import check_evidence_days
 from omicard_relay.tables.settings import Settings
@@ -27,7 +29,11 @@ __all__ = ["Purged", "cutoffs_of", "keep_house", "me", "purge"]
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _NAME = "purge"
+#: How often a busy store is tried for one page, each time for `store.busy_seconds`.
+_TRIES = 20
 #: For how long the work is one's own without a word: a page takes far less, whatever the disk does.
 _LEASE = timedelta(minutes=10)
 #: Once a day, and not later each day by what the run itself takes.
@@ -103,8 +109,7 @@ def purge(
         done.is_whole = False
         raise
     finally:
-        with store.write() as tx:
-            leases.finish(tx, _NAME, holder, done=now if done.is_whole else None)
+        _patiently(store, partial(leases.finish, name=_NAME, holder=holder, done=now if done.is_whole else None))
     return done
 
 
@@ -164,19 +169,38 @@ def _delete_all(
             place, keys = find_page(store, place, before, most=most)
             if not keys:
                 break
-            with store.write() as tx:
-                start = time.monotonic()  # of the lock, not of the wait for it
-                if not leases.keep_on(tx, _NAME, holder, now=clock(), lease=_LEASE):
-                    raise StoreError("Another process has taken the purging over; this one stops.")
-                for name, count in delete_page(tx, part, keys, before, running=running, now=clock()).items():
-                    if count:
-                        done.counts[name] = done.counts.get(name, 0) + count
-            took = time.monotonic() - start
+            job = partial(_delete_one, part=part, keys=keys, before=before, running=running, holder=holder, now=clock())
+            found, took = _patiently(store, job)
+            for name, count in found.items():
+                if count:
+                    done.counts[name] = done.counts.get(name, 0) + count
             done.longest_seconds = max(done.longest_seconds, took)
             fitting = int(len(keys) * _PAGE_SECONDS / max(took, 0.001))
             most = max(_LEAST_ROWS, min(fitting, 2 * most, _MOST_ROWS))
             on_progress(done.counts)
             sleep(took)
+
+
+def _delete_one(
+    tx: Tx, *, part: Part, keys: list[Any], before: datetime, running: frozenset[str], holder: str, now: datetime
+) -> dict[str, int]:
+    if not leases.keep_on(tx, _NAME, holder, now=now, lease=_LEASE):
+        raise StoreError("Another process has taken the purging over; this one stops.")
+    return delete_page(tx, part, keys, before, running=running, now=now)
+
+
+def _patiently(store: Store, job: Callable[[Tx], T]) -> tuple[T, float]:
+    """One transaction, and the seconds that it had the lock. Of all who write, this one can wait longest."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            with store.write() as tx:
+                start = time.monotonic()  # of the lock, not of the wait for it
+                result = job(tx)
+            return result, time.monotonic() - start
+        except StoreBusyError:
+            if not tries_left:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _give_back(store: Store, is_stopped: Callable[[], bool], sleep: Callable[[float], None]) -> int:

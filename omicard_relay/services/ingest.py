@@ -116,21 +116,26 @@ class Ingester:
             notes=(*reading.notes, *(("longer than the size limit: only its start is kept",) if cut else ())),
         )
 
-        def write(tx: Tx) -> tuple[str, bool, bool]:
-            waits = False
-            # A person's answer has no statements, and is never left out.
-            is_enough = bool(judged) and proof.trust is Trust.PROVEN and bounces.is_told_enough(tx, proof.path)
-            digest, is_new = bounces.record_mail(tx, mail, now=now, only_known=is_enough)
-            if is_new:
-                record_statements(tx, digest, mail, judged, rules=rules, signer=self._signer, proof=proof, now=now)
-                if self._answers is not None:
-                    waits = self._answers.note(tx, digest, reading.kind, raw, now=now)
-            else:
-                bounces.count(tx, "bounce.again")
-            return digest, is_new, waits
+        digest = bounces.bounce_digest(raw, mail.envelope_recipient)
 
-        def written(result: tuple[str, bool, bool]) -> MailKind:
-            digest, is_new, waits = result
+        def write(tx: Tx) -> tuple[bool, bool]:
+            is_new = not bounces.seen_again(tx, digest, now=now)
+            signed = bounces.find_signed(tx, proof.path) if is_new and judged and proof.may_be_ours else None
+            # A person's answer has no statements, and is never left out.
+            if signed is not None and signed.is_told_enough and proof.trust is Trust.PROVEN:
+                is_new = False
+            if not is_new:
+                bounces.count(tx, "bounce.again")
+                return False, False
+            bounces.keep_mail(tx, digest, mail, now=now)
+            record_statements(
+                tx, digest, mail, judged, rules=rules, signer=self._signer, proof=proof, signed=signed, now=now
+            )
+            waits = self._answers is not None and self._answers.note(tx, digest, reading.kind, raw, now=now)
+            return True, waits
+
+        def written(result: tuple[bool, bool]) -> MailKind:
+            is_new, waits = result
             log.info(
                 "event=bounce kind=%s trust=%s new=%s recipient=%s digest=%s",
                 mail.kind,

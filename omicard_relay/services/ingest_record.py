@@ -14,9 +14,10 @@ from msgspec.structs import replace
 
 from omicard_relay.mail import Decision, Evidence, Road, Trust, Verdict, address_key
 from omicard_relay.services.rulebook import RuleSet
-from omicard_relay.services.suppression import COMPLAINTS, settle
+from omicard_relay.services.suppression import COMPLAINTS, look_at, settle
 from omicard_relay.signing.return_path import ReturnPathSigner, TokenReading
 from omicard_relay.store import bounces
+from omicard_relay.store.due import told_now
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.notices import prove_notices
 
@@ -48,6 +49,11 @@ class Proof:
         if not self.token.valid:
             return self.token.reason
         return f"the signed reverse-path{' of the returned mail' if self.is_returned else ''} verifies"
+
+    @property
+    def may_be_ours(self) -> bool:
+        """Whether a recipient of ours can have this reverse-path: it has a token, or we cannot tell."""
+        return self.token is None or self.token.nonce is not None
 
     @property
     def counter(self) -> str:
@@ -88,13 +94,14 @@ def record_statements(
     rules: RuleSet,
     signer: ReturnPathSigner | None,
     proof: Proof,
+    signed: bounces.Owner | None,
     now: datetime,
 ) -> None:
-    """Write a new mail's statements down, and let what is proven act once."""
-    bounces.count(tx, f"bounce.{mail.kind}")
-    touched, reported = set[int](), set[str]()
+    """Write a new mail's statements down, and let what is proven act once; `signed` is whose the proof's path is."""
+    counted = [f"bounce.{mail.kind}"]
+    touched, waiting, reported = set[int](), set[int](), set[str]()
     for number, (evidence, verdict, decision) in enumerate(judged):
-        owner = bounces.find_owner(tx, evidence, proof.path)
+        owner = bounces.find_owner(tx, evidence, signed)
         is_named = owner is not None and _speaks_of(evidence, owner)
         if owner is not None and owner.found_by == "reverse-path" and len(judged) > 1 and not is_named:
             owner = None  # a token speaks for one recipient: what the same mail says of others is a claim
@@ -104,7 +111,7 @@ def record_statements(
             verdict, decision = rules.judged(evidence)
         is_proven = owner is not None and proof.trust is Trust.PROVEN and _names(signer, proof, owner)
         trust = Trust.PROVEN if is_proven else Trust.CLAIMED
-        bounces.add_report(
+        look = bounces.add_report(
             tx,
             digest,
             number,
@@ -118,15 +125,20 @@ def record_statements(
         )
         if owner is not None and is_proven:
             touched.add(owner.recipient_id)
+            if look is bounces.Look.NOW:
+                look_at(tx, told_now(digest, evidence, verdict, owner, now=now), rules.suppress, now=now)
+            if look is bounces.Look.LATER or owner.owes:
+                waiting.add(owner.recipient_id)
         elif evidence.road is Road.ARF and evidence.feedback_type in COMPLAINTS:
-            bounces.count(tx, "complaint.claimed")
+            counted.append("complaint.claimed")
         elif evidence.queue_id and mail.own_queue_id:
             reported.add(evidence.queue_id)
     for queue_id in sorted(reported):
-        touched.update(prove_notices(tx, queue_id))
-    if mail.trust is not Trust.PROVEN and not touched:
-        bounces.count(tx, proof.counter)
-    for recipient_id in sorted(touched):
+        waiting.update(prove_notices(tx, queue_id))
+    if mail.trust is not Trust.PROVEN and not touched and not waiting:
+        counted.append(proof.counter)
+    bounces.count_each(tx, counted)
+    for recipient_id in sorted(waiting):
         settle(tx, rules.suppress, now=now, recipient_id=recipient_id)
 
 

@@ -9,7 +9,17 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from omicard_relay.mail import ListEntry, ListName, Outcome, Road, Verdict, domain_of, local_part_of, one_line
+from omicard_relay.mail import (
+    ListEntry,
+    ListName,
+    Outcome,
+    Road,
+    Verdict,
+    address_key,
+    domain_of,
+    local_part_of,
+    one_line,
+)
 from omicard_relay.store.bounces import count
 from omicard_relay.store.due import Due, close_due, find_due
 from omicard_relay.store.engine import Tx
@@ -17,7 +27,7 @@ from omicard_relay.store.failures import complaints, failure_times, sent_as, tel
 from omicard_relay.store.lists import BY_POLICY, add_entry, covering_entries, find_liftable, remove_entry, runs_out
 from omicard_relay.tables.suppress import SuppressRule
 
-__all__ = ["COMPLAINTS", "MARKETING", "consider", "lift", "settle", "unsubscribe"]
+__all__ = ["COMPLAINTS", "MARKETING", "consider", "lift", "look_at", "settle", "unsubscribe"]
 
 log = logging.getLogger(__name__)
 
@@ -51,19 +61,22 @@ def consider(
     rule = rules.get(verdict.bounce_code) if verdict else None
     if rule is None or verdict is None:
         return None
-    if not local_part_of(address) or not domain_of(address):
-        return None  # `@example.com` in a list means the whole domain
+    if not _is_whole(address):
+        return None
     if recipient_id is not None and tellings(tx, recipient_id, rule.code) > 1:
         return None
     scope = _scope(tx, rule, recipient_id)
-    expires = happened + timedelta(days=rule.holds_days(runs_out(tx, address, scope, now=now) if scope else 0))
-    if scope is None or expires <= now:
-        return None  # an old log
+    if scope is None:
+        return None
     sender, kind = _named(scope, "sender"), _named(scope, "kind")
     since = happened - timedelta(days=rule.days)
     times = failure_times(tx, address, rule.code, since=since, sender_domain=sender, kind=kind)
-    if rule.counted(times) < rule.after:
+    if not rule.is_fulfilled(times, happened):
         return None
+    repeats = runs_out(tx, address, scope, now=now) if rule.doubling else 0
+    expires = happened + timedelta(days=rule.holds_days(repeats))
+    if expires <= now:
+        return None  # an old log
     # Only entries for all that the rule speaks of: one for a single sender or campaign wins when its mail is scrubbed.
     here = covering_entries(tx, address, sender_domain=sender or "", campaign=None, kind=kind, now=now)
     if ListName.WHITELIST in here:
@@ -120,7 +133,7 @@ def unsubscribe(
 
     Once for a mail: a complaint that comes again does not undo what the recipient has decided meanwhile.
     """
-    if (feedback_type or "") not in COMPLAINTS or not local_part_of(address) or not domain_of(address):
+    if (feedback_type or "") not in COMPLAINTS or not _is_whole(address):
         return None
     if complaints(tx, recipient_id, COMPLAINTS) > 1:
         return None
@@ -144,11 +157,12 @@ def settle(tx: Tx, rules: Mapping[int, SuppressRule], *, now: datetime, recipien
     for due in found:
         close_due(tx, due)
         if not due.is_echo:
-            _settle(tx, due, rules, now)
+            look_at(tx, due, rules, now=now)
     return len(found)
 
 
-def _settle(tx: Tx, due: Due, rules: Mapping[int, SuppressRule], now: datetime) -> None:
+def look_at(tx: Tx, due: Due, rules: Mapping[int, SuppressRule], *, now: datetime) -> None:
+    """Let one proven statement or line, that is no echo, do what suppress.toml says."""
     if due.road is Road.ARF:
         unsubscribe(
             tx, due.recipient_id, due.address, due.feedback_type, source=due.source, happened=due.happened, now=now
@@ -167,6 +181,11 @@ def _settle(tx: Tx, due: Due, rules: Mapping[int, SuppressRule], now: datetime) 
             recipient_id=due.recipient_id,
             new_address=due.new_address,
         )
+
+
+def _is_whole(address: str) -> bool:
+    """Whether it is an address as a list would hold it: `@example.com` there means the whole domain, however it was written."""
+    return bool(local_part_of(address_key(address)) and domain_of(address))
 
 
 def _scope(tx: Tx, rule: SuppressRule, recipient_id: int | None) -> str | None:

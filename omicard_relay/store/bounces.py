@@ -7,28 +7,43 @@ returned Message-ID together with the recipient, or alone where that mail had ju
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from omicard_relay.mail import Decision, Evidence, Trust, Verdict, address_key
 from omicard_relay.store.attempts import judgement_columns
 from omicard_relay.store.engine import Tx
-from omicard_relay.store.fates import fold_reports, is_signed, owe_report
+from omicard_relay.store.fates import fold_reports, has_end, is_failure, is_signed, owe_report
 from omicard_relay.store.mails import keep_content
-from omicard_relay.store.schema import bounce_mail, bounce_report, counter, recipient, submission
+from omicard_relay.store.schema import (
+    attempt,
+    bounce_mail,
+    bounce_report,
+    counter,
+    recipient,
+    submission,
+    suppression_due,
+)
 
 __all__ = [
     "BounceMail",
+    "Look",
     "Owner",
     "add_report",
     "bounce_digest",
     "count",
+    "count_each",
     "counters",
     "find_owner",
-    "is_told_enough",
+    "find_signed",
+    "keep_mail",
     "record_mail",
+    "seen_again",
 ]
 
 # Run for every mail, so they are made once: making a statement costs as much as running it.
@@ -39,29 +54,44 @@ _SEEN = (
 )
 _KEEP = bounce_mail.insert()
 _REPORT = bounce_report.insert()
-_RAISE = (
-    counter.update()
-    .where(counter.c.name == sa.bindparam("which"))
-    .values(value=counter.c.value + sa.bindparam("by", type_=sa.Integer))
-)
-_OF_MESSAGE_ID = (
-    sa.select(recipient.c.id, recipient.c.address)
-    .join(submission)
-    .where(submission.c.message_id == sa.bindparam("message_id"))
-    .limit(2)
-)
-_OF_PATH = sa.select(recipient.c.id, recipient.c.address).where(
-    recipient.c.reverse_path == sa.bindparam("path"), is_signed()
-)
 
+
+def _raise(new: sqlite.Insert | postgresql.Insert) -> sa.Insert:
+    return new.on_conflict_do_update(
+        index_elements=[counter.c.name], set_={"value": counter.c.value + new.excluded.value}
+    )
+
+
+_RAISE = {"sqlite": _raise(sqlite.insert(counter)), "postgresql": _raise(postgresql.insert(counter))}
+_OURS = sa.select(recipient.c.id, recipient.c.address)
+_IS_NAMED = recipient.c.address_key.in_([sa.bindparam("key"), sa.bindparam("original_key")])
+_OF_QUEUE = _OURS.where(recipient.c.queue_id == sa.bindparam("queue_id"), _IS_NAMED).limit(1)
+_OF_MESSAGE_ID = _OURS.join(submission).where(submission.c.message_id == sa.bindparam("message_id")).limit(2)
+_NAMED_OF_MESSAGE_ID = (
+    _OURS.join(submission)
+    .where(submission.c.message_id == sa.bindparam("message_id"), _IS_NAMED)
+    .order_by(recipient.c.id.desc())
+    .limit(1)
+)
 #: Statements that are kept of what comes to one signed reverse-path: delays, a failure, automatic answers to one mail.
 _ENOUGH = 100
-_TOLD_BY = sa.select(sa.func.count()).select_from(
-    sa.select(bounce_report.c.id)
-    .join(recipient)
-    .where(recipient.c.reverse_path == sa.bindparam("path"), is_signed(), bounce_report.c.trust == Trust.PROVEN)
-    .limit(_ENOUGH)
-    .subquery()
+_PROVEN = sa.select(bounce_report.c.id).where(
+    bounce_report.c.recipient_id == recipient.c.id, bounce_report.c.trust == Trust.PROVEN
+)
+_DUE_STATEMENT = sa.exists().where(
+    bounce_report.c.recipient_id == recipient.c.id, suppression_due.c.bounce_report_id == bounce_report.c.id
+)
+_DUE_LINE = sa.exists().where(attempt.c.recipient_id == recipient.c.id, suppression_due.c.attempt_id == attempt.c.id)
+# All that is asked of the recipient for every mail to a signed reverse-path, at once.
+_OF_PATH = (
+    _OURS.add_columns(
+        recipient.c.queue_id,
+        has_end().label("has_ended"),
+        sa.or_(_DUE_STATEMENT, _DUE_LINE).label("owes"),
+        _PROVEN.limit(1).offset(_ENOUGH - 1).exists().label("is_told_enough"),
+    )
+    .where(recipient.c.reverse_path == sa.bindparam("path"), is_signed())
+    .limit(2)
 )
 
 
@@ -82,13 +112,32 @@ class BounceMail:
     notes: tuple[str, ...] = ()
 
 
+class Look(StrEnum):
+    """When suppress.toml has to look at a statement."""
+
+    #: It is not proven, tells of no failure, or repeats what the log has told.
+    NEVER = "never"
+    NOW = "now"
+    #: The log may tell the same: it waits for what is asked of store/due.py.
+    LATER = "later"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Our recipient of whom a statement speaks, and by what it was found."""
+    """Our recipient of whom a statement speaks, and by what it was found.
+
+    Told of the owner of a signed reverse-path: its `queue_id`; `has_ended`: the log has told its end; `owes`: something
+    proven has still to be looked at (store/due.py); `is_told_enough`: by this path so much was proven that more of it tells
+    nothing new, whoever goes on saying it.
+    """
 
     recipient_id: int
     address: str
     found_by: str
+    queue_id: str | None = None
+    has_ended: bool = False
+    owes: bool = False
+    is_told_enough: bool = False
 
 
 def bounce_digest(raw: bytes, envelope_recipient: str) -> str:
@@ -96,17 +145,22 @@ def bounce_digest(raw: bytes, envelope_recipient: str) -> str:
     return hashlib.sha256(address_key(envelope_recipient).encode() + b"\n" + raw.replace(b"\r\n", b"\n")).hexdigest()
 
 
-def is_told_enough(tx: Tx, reverse_path: str) -> bool:
-    """Whether so much was said by this signed reverse-path that more of it tells nothing new, whoever goes on saying it."""
-    told = tx.execute(_TOLD_BY, {"path": address_key(reverse_path)}).scalar()
-    return int(told or 0) >= _ENOUGH
+def seen_again(tx: Tx, digest: str, *, now: datetime) -> bool:
+    """Whether the mail is kept already; then it is counted."""
+    return bool(tx.execute(_SEEN, {"name": digest, "moment": now}).rowcount)
 
 
-def record_mail(tx: Tx, mail: BounceMail, *, now: datetime, only_known: bool = False) -> tuple[str, bool]:
-    """Keep the mail; gives its digest and whether it is new. A known one is only counted; `only_known`: no other is kept."""
+def record_mail(tx: Tx, mail: BounceMail, *, now: datetime) -> tuple[str, bool]:
+    """Keep the mail; gives its digest and whether it is new. A known one is only counted."""
     digest = bounce_digest(mail.raw, mail.envelope_recipient)
-    if tx.execute(_SEEN, {"name": digest, "moment": now}).rowcount or only_known:
+    if seen_again(tx, digest, now=now):
         return digest, False
+    keep_mail(tx, digest, mail, now=now)
+    return digest, True
+
+
+def keep_mail(tx: Tx, digest: str, mail: BounceMail, *, now: datetime) -> None:
+    """Keep a mail that is new."""
     row = {
         "digest": digest,
         "received": now,
@@ -124,30 +178,37 @@ def record_mail(tx: Tx, mail: BounceMail, *, now: datetime, only_known: bool = F
         "content_digest": keep_content(tx, mail.raw),
     }
     tx.execute(_KEEP, row)
-    return digest, True
 
 
-def find_owner(tx: Tx, evidence: Evidence, envelope_recipient: str) -> Owner | None:
-    """Our recipient of whom the evidence speaks, or None."""
-    signed = tx.execute(_OF_PATH, {"path": address_key(envelope_recipient)}).all()
-    if len(signed) == 1:
-        return Owner(recipient_id=signed[0].id, address=signed[0].address, found_by="reverse-path")
-    keys = {address_key(a) for a in (evidence.recipient, evidence.original_recipient) if a}
-    if evidence.queue_id:
-        row = tx.execute(
-            sa.select(recipient.c.id, recipient.c.address).where(
-                recipient.c.queue_id == evidence.queue_id, recipient.c.address_key.in_(keys)
-            )
-        ).first()
+def find_signed(tx: Tx, reverse_path: str) -> Owner | None:
+    """Our recipient whose signed reverse-path this is, or None."""
+    found = tx.execute(_OF_PATH, {"path": address_key(reverse_path)}).all()
+    if len(found) != 1:
+        return None
+    row = found[0]
+    return Owner(
+        recipient_id=row.id,
+        address=row.address,
+        found_by="reverse-path",
+        queue_id=row.queue_id,
+        has_ended=bool(row.has_ended),
+        owes=bool(row.owes),
+        is_told_enough=bool(row.is_told_enough),
+    )
+
+
+def find_owner(tx: Tx, evidence: Evidence, signed: Owner | None) -> Owner | None:
+    """Our recipient of whom the evidence speaks, or None; `signed` is the one of the reverse-path (`find_signed`)."""
+    if signed is not None:
+        return signed
+    keys = [address_key(a) for a in (evidence.recipient, evidence.original_recipient) if a]
+    named = {"key": keys[0], "original_key": keys[-1]} if keys else None
+    if evidence.queue_id and named:
+        row = tx.execute(_OF_QUEUE, {"queue_id": evidence.queue_id, **named}).first()
         if row is not None:
             return Owner(recipient_id=row.id, address=row.address, found_by="queue-id")
     if evidence.message_id:
-        row = tx.execute(
-            sa.select(recipient.c.id, recipient.c.address)
-            .join(submission)
-            .where(submission.c.message_id == evidence.message_id, recipient.c.address_key.in_(keys))
-            .order_by(recipient.c.id.desc())
-        ).first()
+        row = tx.execute(_NAMED_OF_MESSAGE_ID, {"message_id": evidence.message_id, **named}).first() if named else None
         if row is not None:
             return Owner(recipient_id=row.id, address=row.address, found_by="message-id")
         # A mailbox that is not ours answers a mail that had one recipient: his mail goes on to there.
@@ -169,11 +230,13 @@ def add_report(
     trust: Trust,
     now: datetime,
     release: int | None = None,
-) -> None:
+) -> Look:
     """Write one statement down and, when it is proven, let its recipient know what came back after delivery.
 
-    What suppress.toml makes of a proven one is asked for afterwards (store/due.py).
+    Gives when suppress.toml has to look at it, which is the caller's to do.
     """
+    is_proven = owner is not None and trust is Trust.PROVEN
+    is_same = owner is not None and evidence.queue_id is not None and evidence.queue_id == owner.queue_id
     reply = evidence.reply
     address = evidence.recipient or (owner.address if owner else "")
     row = {
@@ -185,7 +248,7 @@ def add_report(
         "address_key": address_key(address),
         "original_address": evidence.original_recipient,
         "recipient_id": owner.recipient_id if owner else None,
-        "is_echo": False,  # fold_reports decides
+        "is_echo": is_same and is_proven,
         "queue_id": evidence.queue_id,
         "trust": trust,
         "dsn_action": evidence.dsn_action,
@@ -200,16 +263,31 @@ def add_report(
     }
     key = tx.execute(_REPORT, row).inserted_primary_key
     assert key is not None  # noqa: S101  an insert of one row always has one
-    if owner is not None and trust is Trust.PROVEN:
-        code = verdict.bounce_code if verdict else None
-        owe_report(tx, int(key[0]), dsn_action=evidence.dsn_action, bounce_code=code)
-        fold_reports(tx, owner.recipient_id)
+    if owner is None or not is_proven:
+        return Look.NEVER
+    code = verdict.bounce_code if verdict else None
+    look = Look.LATER if is_failure(evidence.dsn_action, code) else Look.NEVER
+    if owner.found_by != "reverse-path":
+        pass  # of such an owner it is not known how it stands
+    elif evidence.queue_id is None or owner.queue_id not in (None, evidence.queue_id):
+        look = Look.NOW if look is Look.LATER else look
+    elif is_same and owner.has_ended:
+        return Look.NEVER
+    if look is Look.LATER:
+        owe_report(tx, int(key[0]))
+    fold_reports(tx, owner.recipient_id)
+    return look
 
 
 def count(tx: Tx, name: str, by: int = 1) -> None:
     """Raise a counter."""
-    if not tx.execute(_RAISE, {"which": name, "by": by}).rowcount:
-        tx.execute(counter.insert().values(name=name, value=by))
+    tx.execute(_RAISE[tx.dialect.name], {"name": name, "value": by})
+
+
+def count_each(tx: Tx, names: Iterable[str]) -> None:
+    """Raise several counters by one, a name that stands twice by two."""
+    # In order: of two that raise the same ones, none may hold what the other waits for.
+    tx.execute(_RAISE[tx.dialect.name], [{"name": name, "value": 1} for name in sorted(names)])
 
 
 def counters(tx: Tx) -> dict[str, int]:

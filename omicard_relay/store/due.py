@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from omicard_relay.mail import Outcome, Road, Verdict
+from omicard_relay.mail import Evidence, Outcome, Road, Verdict
+from omicard_relay.store.bounces import Owner
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.fates import fold_reports, has_end
 from omicard_relay.store.schema import attempt, bounce_mail, bounce_report, follow_place, recipient, suppression_due
 
-__all__ = ["Due", "close_due", "find_due"]
+__all__ = ["Due", "close_due", "find_due", "told_now"]
 
 #: What neither the log nor the relay has told within a day, it will not tell any more.
 _PATIENCE = timedelta(days=1)
@@ -62,7 +63,7 @@ _STATEMENTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """One proven statement or line about our recipient, as suppress.toml wants it.
+    """One proven statement or line about our recipient, as suppress.toml wants it; `due_id` 0: it never had to wait.
 
     `outcome` is the line's, None for a statement. `is_echo`: the log has told it already. `happened`: for a statement, when
     it came. `source` says where the proof stands.
@@ -87,6 +88,23 @@ def find_due(tx: Tx, *, now: datetime, recipient_id: int | None = None) -> list[
     statements = tx.execute(_STATEMENTS, {"one": recipient_id, "patience": now - _PATIENCE})
     found = [*map(_line, lines), *map(_statement, statements)]
     return sorted(found, key=lambda one: one.due_id)
+
+
+def told_now(mail_digest: str, evidence: Evidence, verdict: Verdict | None, owner: Owner, *, now: datetime) -> Due:
+    """A proven statement of a mail that has just come, and need not wait."""
+    return Due(
+        due_id=0,
+        recipient_id=owner.recipient_id,
+        address=owner.address,
+        road=evidence.road,
+        outcome=None,
+        is_echo=False,
+        verdict=verdict,
+        feedback_type=evidence.feedback_type,
+        new_address=evidence.new_address,
+        happened=now,
+        source=_source(mail_digest),
+    )
 
 
 def close_due(tx: Tx, due: Due) -> None:
@@ -124,8 +142,12 @@ def _statement(row: sa.Row[tuple[object, ...]]) -> Due:
         feedback_type=row.feedback_type,
         new_address=row.new_address,
         happened=row.received,
-        source=f"bounce {row.mail_digest[:16]}",
+        source=_source(row.mail_digest),
     )
+
+
+def _source(mail_digest: str) -> str:
+    return f"bounce {mail_digest[:16]}"
 
 
 def _verdict(row: sa.Row[tuple[object, ...]]) -> Verdict | None:

@@ -23,7 +23,7 @@ GIVEN_UP = (Outcome.BOUNCED, Outcome.EXPIRED)
 # Asked for every failure, so they are made once: making a statement costs as much as running it.
 _OURS = sa.select(recipient.c.id).where(recipient.c.address_key == sa.bindparam("key"))
 #: A mail that came back later was not delivered; an automatic answer or a complaint says that it was.
-_LAST_DELIVERY = sa.select(sa.func.max(attempt.c.time)).where(
+_LAST_DELIVERY = sa.select(sa.cast(sa.null(), sa.Integer), sa.func.max(attempt.c.time)).where(
     attempt.c.recipient_id.in_(
         _OURS.where(sa.or_(recipient.c.later_kind.is_(None), recipient.c.later_kind != Road.DSN))
     ),
@@ -55,6 +55,7 @@ _SOFT = (
     )
     .group_by(bounce_report.c.recipient_id)
 )
+_TIMES = sa.union_all(_HARD, _SOFT, _LAST_DELIVERY)
 _LINES = sa.select(sa.func.count()).where(
     attempt.c.recipient_id == sa.bindparam("own"),
     attempt.c.bounce_code == sa.bindparam("bounce_code"),
@@ -67,6 +68,7 @@ _STATEMENTS = sa.select(sa.func.count(bounce_report.c.id)).where(
     ~sa.exists().where(suppression_due.c.bounce_report_id == bounce_report.c.id),
 )
 _OF_CODE = _STATEMENTS.where(bounce_report.c.bounce_code == sa.bindparam("bounce_code"))
+_TELLINGS = sa.select(_LINES.scalar_subquery() + _OF_CODE.scalar_subquery())
 _COMPLAINTS = _STATEMENTS.where(
     bounce_report.c.road == Road.ARF, bounce_report.c.feedback_type.in_(sa.bindparam("types", expanding=True))
 )
@@ -96,10 +98,12 @@ def failure_times(
         sender = "%@" + "".join(f"/{char}" if char in "/_%" else char for char in sender_domain.lower())
     named = {"key": key, "bounce_code": bounce_code, "sender": sender, "kind": kind}
     first: dict[int, datetime] = {}
-    for row in (*tx.execute(_HARD, named), *tx.execute(_SOFT, named)):
-        first[row.recipient_id] = min(row.time, first.get(row.recipient_id, row.time))
-    last = tx.execute(_LAST_DELIVERY, {"key": key}).scalar()
-    start = since if last is None else max(since, last)
+    start = since
+    for recipient_id, time in tx.execute(_TIMES, named):
+        if recipient_id is not None:
+            first[recipient_id] = min(time, first.get(recipient_id, time))
+        elif time is not None:
+            start = max(start, time)
     return sorted(time for time in first.values() if time >= start)
 
 
@@ -113,8 +117,7 @@ def tellings(tx: Tx, recipient_id: int, bounce_code: int) -> int:
 
     One: it is told for the first time. An echo counts here, for it may have come before the line that it repeats.
     """
-    named = {"own": recipient_id, "bounce_code": bounce_code}
-    return _number(tx, _LINES, named) + _number(tx, _OF_CODE, named)
+    return _number(tx, _TELLINGS, {"own": recipient_id, "bounce_code": bounce_code})
 
 
 def complaints(tx: Tx, recipient_id: int, feedback_types: frozenset[str]) -> int:

@@ -22,6 +22,7 @@ __all__ = [
     "fold",
     "fold_reports",
     "has_end",
+    "is_failure",
     "is_signed",
     "owe_report",
     "refold",
@@ -105,12 +106,16 @@ _LINES = (
 _JOIN = attempt.update().where(_UNJOINED).values(recipient_id=sa.bindparam("own"))
 _UPDATE = recipient.update().where(recipient.c.id == sa.bindparam("own"))
 _REPORTS = (
-    sa.select(bounce_report)
+    sa.select(bounce_report.c.id, bounce_report.c.queue_id, bounce_report.c.road, bounce_report.c.is_echo)
+    .add_columns(bounce_report.c.dsn_action, bounce_report.c.bounce_code)
     .add_columns(sa.exists().where(suppression_due.c.bounce_report_id == bounce_report.c.id).label("is_due"))
+    .add_columns(recipient.c.queue_id.label("own"), has_end().label("has_ended"))
+    .add_columns(recipient.c.later_code, recipient.c.later_kind)
+    .join(recipient, recipient.c.id == bounce_report.c.recipient_id)
     .where(bounce_report.c.recipient_id == sa.bindparam("own"), bounce_report.c.trust == Trust.PROVEN)
     .order_by(bounce_report.c.id)
 )
-_STANDING = sa.select(recipient.c.queue_id, has_end()).where(recipient.c.id == sa.bindparam("own"))
+_ECHO = bounce_report.update().where(bounce_report.c.id == sa.bindparam("report"))
 _OWE = suppression_due.insert()
 
 
@@ -224,14 +229,13 @@ def fold_reports(tx: Tx, recipient_id: int) -> None:
     rows = tx.execute(_REPORTS, {"own": recipient_id}).all()
     if not rows:
         return
-    own, has_ended = tx.execute(_STANDING, {"own": recipient_id}).one()
     later_code, later_kind = None, None
     for row in rows:
-        is_looked_at = _is_failure(row.dsn_action, row.bounce_code) and not row.is_due
-        is_echo = row.queue_id is not None and row.queue_id == own and (bool(has_ended) or not is_looked_at)
+        is_looked_at = is_failure(row.dsn_action, row.bounce_code) and not row.is_due
+        is_echo = row.queue_id is not None and row.queue_id == row.own and (bool(row.has_ended) or not is_looked_at)
         if is_echo != row.is_echo:
-            tx.execute(bounce_report.update().where(bounce_report.c.id == row.id).values(is_echo=is_echo))
-        undecided = row.queue_id is not None and own is None and not is_looked_at
+            tx.execute(_ECHO, {"report": row.id, "is_echo": is_echo})
+        undecided = row.queue_id is not None and row.own is None and not is_looked_at
         if is_echo or undecided or row.bounce_code is None:
             continue
         if row.road == Road.DSN and row.dsn_action == "delayed":
@@ -239,15 +243,16 @@ def fold_reports(tx: Tx, recipient_id: int) -> None:
         if row.road == Road.AUTOREPLY and later_kind not in (None, Road.AUTOREPLY):
             continue  # who answers by machine has the mail: that never hides a failure that was told before
         later_code, later_kind = row.bounce_code, row.road
-    tx.execute(_UPDATE, {"own": recipient_id, "later_code": later_code, "later_kind": later_kind})
+    if (later_code, later_kind) != (rows[0].later_code, rows[0].later_kind):
+        tx.execute(_UPDATE, {"own": recipient_id, "later_code": later_code, "later_kind": later_kind})
 
 
 def owe_report(tx: Tx, report_id: int, *, dsn_action: str | None, bounce_code: int | None) -> None:
     """A statement is proven: where it tells of a failure, suppress.toml has to look at it (store/due.py)."""
-    if _is_failure(dsn_action, bounce_code):
+    if is_failure(dsn_action, bounce_code):
         tx.execute(_OWE, {"bounce_report_id": report_id})
 
 
-def _is_failure(dsn_action: str | None, bounce_code: int | None) -> bool:
+def is_failure(dsn_action: str | None, bounce_code: int | None) -> bool:
     """Whether a statement tells of a failure, or of a complaint."""
     return bounce_code is not None and (dsn_action or "").lower() not in _NO_FAILURE

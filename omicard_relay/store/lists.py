@@ -5,6 +5,7 @@ An entry that is taken off stays in the table with its `removed` time, so that h
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -40,7 +41,7 @@ _COVERING = sa.select(list_entry).where(
     list_entry.c.removed.is_(None),
     sa.or_(list_entry.c.expires.is_(None), list_entry.c.expires > sa.bindparam("now")),
 )
-_HELD = sa.select(list_entry.c.id).where(
+_HELD: sa.Select[Any] = sa.select(list_entry.c.id, list_entry.c.created_by, list_entry.c.expires).where(
     list_entry.c.removed.is_(None),
     sa.or_(list_entry.c.expires.is_(None), list_entry.c.expires > sa.bindparam("now")),
     list_entry.c.list_name == sa.bindparam("name"),
@@ -97,11 +98,16 @@ def entries(
 
 
 def add_entry(tx: Tx, entry: ListEntry, *, note: str = "") -> tuple[int, bool]:
-    """Add an entry; gives its id and whether it is new. An equal one that holds (list, value, scope) is kept as it is."""
+    """Add an entry; gives its id and whether it is new. An equal one that holds (list, value, scope) is kept as it is.
+
+    But a person's takes the place of a known bounce that the policy has made and that ends before: such a one is lifted, too.
+    """
     value = list_value(entry.value)
     known = _held(tx, entry.list_name, value, entry.scope, entry.created)
     if known is not None:
-        return known, False
+        if not _outlasts(entry, known):
+            return int(known.id), False
+        remove_entry(tx, known.id, who=entry.created_by, now=entry.created, note="another takes its place")
     row = {
         "list_name": entry.list_name,
         "value": value,
@@ -187,11 +193,18 @@ def list_value(text: str) -> str:
     return key if "@" in key else f"@{key}"
 
 
-def _held(tx: Tx, list_name: ListName, value: str, scope: str, now: datetime) -> int | None:
-    """The id of the entry that holds now."""
+def _outlasts(entry: ListEntry, known: sa.Row[Any]) -> bool:
+    """Whether a person wants an address held back for longer than the policy does: what an export holds is no such wish."""
+    by_hand = entry.list_name is ListName.KNOWN_BOUNCE and entry.created_by != BY_POLICY
+    if not by_hand or known.created_by != BY_POLICY or known.expires is None:
+        return False
+    return entry.expires is None or entry.expires > known.expires
+
+
+def _held(tx: Tx, list_name: ListName, value: str, scope: str, now: datetime) -> sa.Row[Any] | None:
+    """Id, maker and end of the entry that holds now."""
     named = {"name": list_name, "same_value": value, "same_scope": scope, "now": now}
-    found: int | None = tx.execute(_HELD, named).scalar()
-    return found
+    return tx.execute(_HELD, named).first()
 
 
 def _active(now: datetime) -> sa.Select[tuple[object, ...]]:

@@ -51,7 +51,8 @@ class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class FormExample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A mail in this form, written for this table; `charset` is in which its text is sent (8 bit, as it stands).
 
-    What must be read of it, one entry a recipient: `recipients`; `originals` where told; `words`, a part of the innermost reply; and
+    What must be read of it, one entry a recipient: `recipients`; `originals` where told; `words`, a part of the innermost
+    reply; and
     `codes`, the bounce codes that the shipped rules give. `action` is the DSN action of all.
     """
 

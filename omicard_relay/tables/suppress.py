@@ -53,6 +53,19 @@ class SuppressRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 count, last = count + 1, moment
         return count
 
+    def is_fulfilled(self, moments: Iterable[datetime], happened: datetime) -> bool:
+        """Whether enough of these failures lie within `days` of each other, among them the one that `happened` then.
+
+        It may be told late, with younger ones before it; a failure that a delivery has cancelled is not in `moments`.
+        """
+        span, times = timedelta(days=self.days), sorted(moments)
+        if not times or times[0] > happened or self.counted(times) < self.after:
+            return False
+        ends = (end for end in times if happened <= end <= happened + span)
+        return any(
+            self.counted(moment for moment in times if end - span <= moment <= end) >= self.after for end in ends
+        )
+
     def holds_days(self, repeats: int) -> int:
         """How long an entry holds after so many that ran out."""
         if not self.doubling or not repeats:

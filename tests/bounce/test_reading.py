@@ -320,6 +320,11 @@ def test_recipient_before_a_huge_body_is_found() -> None:
     assert read_mail(HOSTILE["body-of-30-mb"]).evidence[0].recipient == "ann@example.com"
 
 
+def test_long_report_is_cut_between_lines_so_that_no_address_is_half() -> None:
+    raw = b"From: MAILER-DAEMON\nSubject: Undelivered\n\n" + b"<ann@harbour.example>: no such user\n" * 4_000
+    assert {evidence.recipient for evidence in read_mail(raw).evidence} == {"ann@harbour.example"}
+
+
 @pytest.mark.parametrize(
     "raw", [b"", b"\n", b"\x00" * 100, b"From x\n"], ids=["empty", "newline", "nul", "envelope-only"]
 )

@@ -156,6 +156,31 @@ WRAPPED = {
         None,
     ),
     "reason in brackets": ("(reason: 550 5.1.1 no such user)", "550 5.1.1 no such user", Stage.UNKNOWN, None),
+    "ironport bounce": (
+        "The reason for the problem: 5.1.0 - Unknown address error 550-'5.1.1 no such user'",
+        "5.1.1 no such user",
+        Stage.UNKNOWN,
+        None,
+    ),
+    "ironport log": (
+        "Reason: \"5.1.0 - Unknown address error\" Response: \"('550', ['5.1.1 no such', 'user here'])\"",
+        "5.1.1 no such user here",
+        Stage.UNKNOWN,
+        None,
+    ),
+    "answered": (
+        "mx.example.com answered 554 5.7.1 we do not like you",
+        "554 5.7.1 we do not like you",
+        Stage.UNKNOWN,
+        None,
+    ),
+    "could not be delivered": ("It could not be delivered: 550 5.2.1 closed", "550 5.2.1 closed", Stage.UNKNOWN, None),
+    "host alone": (
+        "host mx.example.com [192.0.2.1]: 550 5.2.1 closed",
+        "550 5.2.1 closed",
+        Stage.UNKNOWN,
+        "mx.example.com",
+    ),
     "bracketed stage": ("550 5.1.1 no [RCPT_TO]", "550 5.1.1 no", Stage.RCPT, None),
 }
 

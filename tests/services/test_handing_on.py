@@ -243,6 +243,28 @@ def test_two_that_have_the_same_mail_place_it_once(take, hand_on, settings, stor
     assert (len(placed(settings)), drafts(settings), waiting(store)) == (1, [], 0)
 
 
+def test_another_machine_leaves_a_draft_to_the_one_that_has_it(take, settings, store, clock, tmp_path, monkeypatch):
+    """One store, and a Maildir of the same name on the disk of each machine."""
+    take()
+    monkeypatch.setattr(handing_on.socket, "gethostname", lambda: "first.example")
+    mend = crashing(monkeypatch, "_place", after=False)
+    with pytest.raises(Crash):
+        HandOn(store, settings, clock=clock).run()
+    mend()
+    settings.data_path("answers").rename(tmp_path / "first disk")
+    clock.now += LEASE
+    with monkeypatch.context() as other:
+        other.setattr(handing_on.socket, "gethostname", lambda: "second.example")
+        take(answer(2))
+        assert HandOn(store, settings, clock=clock).run() == 1  # its own; the folder is there now
+        assert (len(placed(settings)), waiting(store)) == (1, 1)
+    settings.data_path("answers").rename(tmp_path / "second disk")
+    (tmp_path / "first disk").rename(settings.data_path("answers"))
+    clock.now += LEASE
+    assert HandOn(store, settings, clock=clock).run() == 1
+    assert (len(placed(settings)), drafts(settings), waiting(store)) == (1, [], 0)
+
+
 def test_an_unwritable_maildir_holds_the_mails_and_is_tried_again(take, settings, store, clock, hand_on):
     take()
     settings.data_path("answers").write_text("in the way")
@@ -273,7 +295,7 @@ class Mta(socketserver.ThreadingTCPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Talk)
-        self.taken, self.heard, self.says = [], [], {}
+        self.taken, self.heard, self.says, self.thinks_seconds = [], [], {}, 0.0
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -288,6 +310,7 @@ class _Talk(socketserver.StreamRequestHandler):
                 content = b""
                 while (part := self.rfile.readline()) != b".\r\n":
                     content += part.removeprefix(b".")
+                threading.Event().wait(self.server.thinks_seconds)
                 if not self.say(self.server.says.get("END", "250 2.0.0 Ok: queued as 4QAAAAA1")):
                     self.server.taken.append(content)
             elif verb == "EHLO":
@@ -389,10 +412,19 @@ def test_a_crash_behind_postfix_250_doubles_one_mail_at_most(take, store, settin
         hand_on.run()
     monkeypatch.undo()
     assert hand_on.run() == 2
-    clock.now += LEASE
+    clock.now += handing_on._FORWARD_LEASE
     assert hand_on.run() == 1
     kept = [content.partition(b"\r\n")[2] for content in mta.taken]
     assert (len(kept), len(set(kept))) == (4, 3)
+
+
+def test_a_postfix_that_thinks_long_about_the_content_gets_the_mail_once(take, store, settings, mta, clock):
+    """Its milters look at it: to hang up meanwhile would send it anew, again and again."""
+    chosen = forwarding(settings, mta.server_address[1])
+    take(with_settings=chosen)
+    mta.thinks_seconds = 0.3
+    assert HandOn(store, chosen, smtp_seconds=0.1, clock=clock).run() == 1
+    assert (len(mta.taken), waiting(store)) == (1, 0)
 
 
 def test_a_draft_of_the_time_of_a_maildir_is_still_placed(take, store, settings, mta, clock, hand_on, monkeypatch):

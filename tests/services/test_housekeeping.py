@@ -4,10 +4,11 @@ import asyncio
 import threading
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
-from omicard_relay.mail import StoreBusyError, StoreError, TableError
+from omicard_relay.mail import RelayError, StoreBusyError, StoreError
 from omicard_relay.services import housekeeping
 from omicard_relay.services.housekeeping import Purged, cutoffs_of, keep_house, purge
 from omicard_relay.services.rulebook import Rulebook
@@ -18,7 +19,7 @@ from omicard_relay.store.space import find_space
 from omicard_relay.store.writer import Writer
 from omicard_relay.tables.settings import KeepSettings, Settings, StoreSettings
 from tests.forgetting import DAY, add_attempt, add_bounce, add_entry, add_mail, everything, put
-from tests.keeping import NOW, a_store, rows
+from tests.keeping import NOW, a_store, rows, wait_for
 
 ANN, BOB = "ann@a.example", "bob@a.example"
 OLD, NEW = NOW - 500 * DAY, NOW - DAY
@@ -56,7 +57,11 @@ def names(store, table, column):
 def test_evidence_goes_when_it_is_old_and_not_before(store):
     a_life(store, "old", ANN, OLD, campaign="spring")
     a_life(store, "new", BOB, NEW, campaign="summer")
-    new = {key: row for key, row in everything(store).items() if "new" in str(row) or "summer" in str(row)}
+    new = {
+        key: row
+        for key, row in everything(store).items()
+        if BOB in str(row) or "Qnew" in str(row) or "m-new" in str(row)
+    }
     done = run(store)
     expected = {
         "mail_content": 1,
@@ -163,7 +168,7 @@ def test_nought_is_for_ever(store, keep):
 
 def test_nothing_refers_to_what_went(store):
     for number in range(30):
-        a_life(store, f"s{number}", f"{number}@a.example", NOW - (380 + number) * DAY, campaign=f"c{number % 3}")
+        a_life(store, f"s{number}", f"{number}@a.example", NOW - (380 + number) * DAY, campaign=f"c{number}")
     run(store)
     with store.outside() as connection:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -232,7 +237,7 @@ def test_writers_get_in_while_much_is_purged(tmp_path):
 
         def write():
             number = 0
-            while not ended.is_set():
+            while not ended.wait(0.002):
                 number += 1
                 begun = time.monotonic()
                 job = {"digest": f"{number}" * 9}
@@ -244,10 +249,12 @@ def test_writers_get_in_while_much_is_purged(tmp_path):
 
         thread = threading.Thread(target=write)
         thread.start()
-        done = run(store, sleep=time.sleep)
-        ended.set()
-        thread.join()
-        writer.close()
+        try:
+            done = run(store, sleep=time.sleep)
+        finally:
+            ended.set()
+            thread.join()
+            writer.close()
     assert done.counts == {"attempt": 20_000}
     assert errors == []
     assert len(waits) > 20
@@ -288,10 +295,7 @@ def test_pages_that_got_free_are_given_back(store):
 
 
 def rulebook():
-    class Current:
-        suppress = {}
-
-    return Rulebook(Current())
+    return Rulebook(SimpleNamespace(suppress={}))
 
 
 def keep(store, settings, monkeypatch, until):
@@ -301,8 +305,7 @@ def keep(store, settings, monkeypatch, until):
     async def go():
         stop = asyncio.Event()
         task = asyncio.create_task(keep_house(settings, store, rulebook(), stop))
-        while not until():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_for, until)
         stop.set()
         await asyncio.wait_for(task, 10)
 
@@ -330,9 +333,6 @@ def test_a_store_that_fails_does_not_end_the_task(store, monkeypatch, caplog):
 
 
 def test_services_do_not_start_with_too_few_days(tmp_path):
-    settings = Settings(data_dir=str(tmp_path), store=StoreSettings(), keep=KeepSettings(mail_days=1, evidence_days=40))
-    with a_store(tmp_path) as store, pytest.raises(TableError, match=r"keep\.evidence_days`: 40 days are too few"):
-        try:
-            run_services(("relay",), settings, store)
-        except Exception as error:
-            raise error if isinstance(error, TableError) else TableError(str(error)) from None
+    settings = Settings(data_dir=str(tmp_path), store=StoreSettings(), keep=KeepSettings(mail_days=1, evidence_days=10))
+    with a_store(tmp_path) as store, pytest.raises(RelayError, match=r"keep\.evidence_days`: 10 days are too few"):
+        run_services(("relay",), settings, store)

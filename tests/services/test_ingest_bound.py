@@ -178,14 +178,14 @@ def test_mails_that_come_together_are_each_answered_when_they_are_on_disk(store,
 
 def test_a_mail_that_the_database_refuses_fails_alone(store, shared, writer, monkeypatch):
     """The whole batch is rolled back by it; all others are then written one by one."""
-    record, gate = bounces.record_mail, Future()
+    keep, gate = bounces.keep_mail, Future()
 
-    def refusing(tx, mail, *, now, **more):
+    def refusing(tx, digest, mail, *, now):
         if b"notice-3@" in mail.raw:
             raise OperationalError("INSERT", {}, Exception("too much for this database"))
-        return record(tx, mail, now=now, **more)
+        return keep(tx, digest, mail, now=now)
 
-    monkeypatch.setattr(bounces, "record_mail", refusing)
+    monkeypatch.setattr(bounces, "keep_mail", refusing)
     writer.submit(lambda tx: gate.result(30))  # until it is done, all others gather for one batch
     futures = [begin(shared, number) for number in range(8)]
     gate.set_result(None)
@@ -219,7 +219,7 @@ def test_what_is_written_alone_raises_as_itself(store, rulebook, monkeypatch):
     def broken(*_, **__):
         raise KeyError("a bug")
 
-    monkeypatch.setattr(bounces, "record_mail", broken)
+    monkeypatch.setattr(bounces, "keep_mail", broken)
     ingester = Ingester(store, rulebook, SIGNER, 1_000_000, clock=lambda: NOW)
     with pytest.raises(KeyError):
         begin(ingester, 1).result(30)

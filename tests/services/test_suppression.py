@@ -242,3 +242,42 @@ def test_a_delivery_lifts_the_policys_own_known_bounces_alone(store, by, name, v
     with store.write() as tx:
         lists.add_entry(tx, by_hand)
     assert deliver(store, at=NOW + DAY) == []
+
+
+# ------------------------------------------------------------------ a log that is read late
+
+
+@pytest.mark.parametrize(
+    ("late", "is_listed"), [(0, False), (6, False), (7, True), (12, True), (20, True), (34, True), (35, False)]
+)
+def test_failures_count_together_only_within_the_rules_days_however_late_one_is_told(store, late, is_listed):
+    """Days 20 and 21 are known when the line of another day is read; the rule wants three in 14 days."""
+    fail(store, 901, at=NOW + 20 * DAY)
+    fail(store, 901, at=NOW + 21 * DAY)
+    at = NOW + late * DAY + timedelta(hours=1 if late == 20 else 0)
+    assert (fail(store, 901, at=at, now=NOW + 36 * DAY) is not None) is is_listed
+
+
+def test_a_late_line_of_a_failure_before_a_delivery_makes_no_entry_of_the_failures_after_it(store):
+    """The entry for those was taken off by a person: an old line must not bring it back."""
+    made = fail(store, 902, at=NOW + 20 * DAY)
+    with store.write() as tx:
+        lists.remove_entry(tx, made, who="ann", now=NOW + 21 * DAY)
+    queued(store, "ann@a.example", name="delivered", queue_id="4QOK")
+    sent = Attempt(
+        time=NOW + 10 * DAY,
+        queue_id="4QOK",
+        recipient="ann@a.example",
+        outcome=Outcome.SENT,
+        enhanced_status="2.0.0",
+        reply=Reply(text="250 ok", innermost="250 ok"),
+        line_digest="delivered",
+    )
+    with store.write() as tx:
+        attempts.record_attempt(tx, sent, None, None)
+    assert fail(store, 902, now=NOW + 22 * DAY) is None
+
+
+@pytest.mark.parametrize("address", ["< @a.example>", "<\t@a.example>"])
+def test_no_spelling_of_an_address_lists_a_whole_domain(store, address):
+    assert fail(store, 902, address=address) is None

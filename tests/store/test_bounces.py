@@ -52,7 +52,7 @@ def report(store, what, *, code=902, recipient=TOKEN, trust=Trust.PROVEN, raw=No
     digest, _ = keep(store, raw or repr(what).encode(), recipient, trust=trust, now=now)
     verdict = Verdict(bounce_code=code, rule_id="r", confidence=1.0) if code else None
     with store.write() as tx:
-        owner = bounces.find_owner(tx, what, recipient)
+        owner = bounces.find_owner(tx, what, bounces.find_signed(tx, recipient))
         decision = Decision(action="return", reasons=("so",))
         bounces.add_report(tx, digest, number, what, verdict, decision, owner=owner, trust=trust, now=now)
     return owner
@@ -111,7 +111,7 @@ def test_counters_are_raised(store):
 
 def found(store, what, recipient):
     with store.read() as tx:
-        owner = bounces.find_owner(tx, what, recipient)
+        owner = bounces.find_owner(tx, what, bounces.find_signed(tx, recipient))
     return owner and (owner.address, owner.found_by)
 
 

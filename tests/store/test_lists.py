@@ -135,6 +135,34 @@ def test_an_equal_entry_is_kept_as_it_is_and_one_of_another_scope_is_another(sto
     assert len(rows(store, schema.list_change)) == 3
 
 
+@pytest.mark.parametrize(
+    ("held_by", "ends", "name", "is_new"),
+    [
+        (lists.BY_POLICY, LATER, KNOWN, True),
+        (lists.BY_POLICY, None, KNOWN, False),
+        ("op", LATER, KNOWN, False),
+        (lists.BY_POLICY, LATER, ListName.UNSUBSCRIBED, False),
+    ],
+    ids=["one that ends", "one that never ends", "a person's", "another list"],
+)
+def test_a_person_takes_the_place_of_what_the_policy_would_end_or_lift(store, held_by, ends, name, is_new):
+    first, _ = put(store, name=name, created_by=held_by, expires=ends)
+    entry_id, was_new = put(store, name=name, reason="by phone")
+    assert was_new is is_new
+    with store.read() as tx:
+        (holds,) = lists.entries(tx, name, now=NOW)
+    assert (holds.entry_id, holds.reason) == ((entry_id, "by phone") if is_new else (first, "asked"))
+    assert [change[0] for change in rows(store, schema.list_change, "what", "who")] == (
+        ["add", "remove", "add"] if is_new else ["add"]
+    )
+
+
+@pytest.mark.parametrize("created_by", [lists.BY_POLICY, "op"])
+def test_an_export_that_is_taken_in_again_leaves_the_policys_entry_as_it_is(store, created_by):
+    first, _ = put(store, name=KNOWN, created_by=lists.BY_POLICY, expires=LATER)
+    assert put(store, name=KNOWN, created_by=created_by, expires=LATER) == (first, False)
+
+
 def test_an_expired_entry_does_not_stand_in_the_way_of_a_new_one(store):
     put(store, expires=LATER)
     assert put(store, created=LATER)[1]

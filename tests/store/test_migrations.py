@@ -213,7 +213,10 @@ def test_contents_of_version_4_stand_once_and_come_back(tmp_path):
         command.downgrade(config, "0004")
     with store.read() as tx:
         kept = tx.execute(sa.select(_old("bounce_mail", ("digest", "raw", "hand_on_tries"))).order_by("digest")).all()
-        assert tx.execute(sa.text("SELECT count(*) FROM bounce_report JOIN bounce_mail ON mail_digest = digest")).scalar() == 4
+        assert (
+            tx.execute(sa.text("SELECT count(*) FROM bounce_report JOIN bounce_mail ON mail_digest = digest")).scalar()
+            == 4
+        )
         assert tx.execute(sa.text("PRAGMA foreign_key_check")).all() == []
     assert kept == [
         ("m1", packed["m1"], 2),

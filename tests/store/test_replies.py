@@ -104,7 +104,7 @@ def test_a_log_line_comes_back_as_the_judge_saw_it(store, book, line):
     follow(store, book, line)
     (asked,) = book.current.judge.asked
     (one,) = stored(store, ReplyKind.ATTEMPT)
-    assert EvidenceReader().read(one) == one.evidence
+    assert EvidenceReader(book.current.reader).read(one) == one.evidence
     assert alike(one.evidence) == alike(asked)
     assert one.judgement.release == 3
 
@@ -114,7 +114,7 @@ def test_a_bounce_comes_back_as_the_judge_saw_it(store, book, mail):
     Ingester(store, book, SIGNER, 1_000_000, clock=lambda: NOW).take(mail, sender="", recipient="b@x.example")
     (asked,) = book.current.judge.asked
     (one,) = stored(store, ReplyKind.BOUNCE_REPORT)
-    assert EvidenceReader().read(one) == asked
+    assert EvidenceReader(book.current.reader).read(one) == asked
     assert one.judgement.release == 3
     assert one.evidence.road is asked.road
 
@@ -126,7 +126,7 @@ def test_a_bounce_that_reads_otherwise_today_is_taken_from_its_columns(store, bo
     with store.write() as tx:
         tx.execute(schema.bounce_report.update().values(address="bob@b.example"))
     (one,) = stored(store, ReplyKind.BOUNCE_REPORT)
-    found = EvidenceReader().read(one)
+    found = EvidenceReader(book.current.reader).read(one)
     assert (found.road, found.recipient) == (Road.DSN, "bob@b.example")
     assert found.reply.text == rows(store, schema.bounce_report, "reply")[0]
 

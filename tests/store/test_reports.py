@@ -59,7 +59,7 @@ def bounce(store, recipient=TOKEN, *, action="failed", trust=Trust.PROVEN, at=36
     )
     with store.write() as tx:
         digest, _ = bounces.record_mail(tx, mail, now=now)
-        owner = bounces.find_owner(tx, what, recipient)
+        owner = bounces.find_owner(tx, what, bounces.find_signed(tx, recipient))
         verdict = Verdict(bounce_code=901, rule_id="r", confidence=1.0)
         bounces.add_report(tx, digest, 0, what, verdict, None, owner=owner, trust=trust, now=now)
 
@@ -199,7 +199,7 @@ def test_an_echo_is_told_as_one(store):
     with store.write() as tx:
         submissions.mark_handed_over(tx, ids, "4QAAAAA1", now=NOW)
         digest, _ = bounces.record_mail(tx, mail, now=NOW)
-        owner = bounces.find_owner(tx, what, TOKEN)
+        owner = bounces.find_owner(tx, what, bounces.find_signed(tx, TOKEN))
         bounces.add_report(tx, digest, 0, what, None, None, owner=owner, trust=Trust.PROVEN, now=NOW)
         (subject,) = reports.find_subjects(tx, "ann@a.example")
         assert [e.what for e in reports.timeline(tx, subject)] == ["echo"]

@@ -24,13 +24,13 @@ def test_the_least_is_one_day_more_than_anything_looks_back(windows, least):
     assert least_evidence_days(Settings(), rules(**windows)) == least
     check_evidence_days(Settings(), rules(**windows), days=least)
     check_evidence_days(Settings(), rules(**windows), days=0)
-    with pytest.raises(TableError, match=f"{least - 1} days are too few.*write {least} or more"):
+    with pytest.raises(TableError, match=rf"{least - 1} days are too few.*write {least} or more"):
         check_evidence_days(Settings(), rules(**windows), days=least - 1)
 
 
 def test_the_message_names_the_codes_and_the_setting():
     with pytest.raises(
-        TableError, match="`--older-than`: 100 days are too few, suppress.toml counts failures with 912 for"
+        TableError, match=r"`--older-than`: 100 days are too few, suppress\.toml counts failures with 912 for"
     ):
         check_evidence_days(Settings(), rules(_901=14, _912=180), days=100, name="--older-than")
 
