@@ -12,6 +12,7 @@ from omicard_relay.cli.language import register, say
 from omicard_relay.cli.listfile import BadRow, check_scope, check_value, read_rows, write_rows
 from omicard_relay.mail import ListEntry, ListName, RelayError, one_line
 from omicard_relay.store import lists
+from omicard_relay.tables.suppress import ADDRESS_CODES
 
 __all__ = ["add", "command", "export", "history", "import_file", "remove", "show", "undo"]
 
@@ -81,6 +82,8 @@ def add(
     """Add values to a list, with one line for each."""
     if (why := check_scope(scope)) is not None:
         raise RelayError(f"{why}; nothing was changed.")
+    if (why := _check_code(name, code)) is not None:
+        raise RelayError(f"{why}; nothing was changed.")
     for value in values:
         if (why := check_value(value)) is not None:
             raise RelayError(f"{why}; nothing was changed.")
@@ -146,9 +149,10 @@ def import_file(ctx: click.Context, name: ListName, file: TextIO, reason: str) -
     while chunk := [row for _, row in zip(range(_CHUNK), rows, strict=False)]:
         with store.write() as tx:
             for row in chunk:
-                if isinstance(row, BadRow):
+                why = row.why if isinstance(row, BadRow) else _check_code(name, row.bounce_code)
+                if isinstance(row, BadRow) or why is not None:
                     bad += 1
-                    click.echo(say("list-bad-row", line=row.line, why=row.why), err=True)
+                    click.echo(say("list-bad-row", line=row.line, why=why), err=True)
                     continue
                 entry = ListEntry(
                     list_name=name,
@@ -277,6 +281,14 @@ def _history(ctx: click.Context, value: str | None, jsonl: bool) -> None:
 def _undo(ctx: click.Context, change: int) -> None:
     """Take one change back, by its number."""
     undo(ctx, change)
+
+
+def _check_code(name: ListName, code: int | None) -> str | None:
+    """Why a list cannot have an entry of this code: no other than an address code makes a known bounce, whoever says so."""
+    if name is not ListName.KNOWN_BOUNCE or code is None or code in ADDRESS_CODES:
+        return None
+    allowed = ", ".join(map(str, sorted(ADDRESS_CODES)))
+    return f"{code} does not speak of the address; allowed are {allowed}, and the blacklist takes any"
 
 
 def _entry(name: ListName, value: str, reason: str, scope: str, days: int | None, code: int | None) -> ListEntry:

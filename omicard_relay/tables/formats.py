@@ -99,7 +99,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 #: Files of the folder that have another shape.
-_OTHERS = frozenset({"responders.toml"})
+_OTHERS = frozenset({"responders.toml", "notices.toml"})
 
 
 def load_formats(site_dir: Path | None = None) -> tuple[Form, ...]:

@@ -1,10 +1,10 @@
-"""policies/formats/responders.toml -> `Responders`: what automatic replies say of themselves, in many languages.
+"""policies/formats/responders.toml, notices.toml -> `Responders`: what automatic replies and notices say of themselves.
 
 An entry is a few ways to say one thing (`means`) in one language at one place of a mail (`where`). Words are phrases or one
 RE2 pattern, matched case-blind with white space folded; one expression a place answers first whether anything is there at
-all, so a mail that says none of it costs one linear pass. A site's formats/responders.toml has the same shape; an id that
+all, so a mail that says none of it costs one linear pass. A site's files of these names have the same shape; an id that
 stands there too replaces the shipped entry.
-Not here: which of them make a mail an automatic reply (bounce/readers/autoreply.py).
+Not here: which of them make a mail an automatic reply or a report (bounce/readers/autoreply.py, notice.py).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,9 +22,11 @@ from omicard_relay.mail import TableError
 from omicard_relay.tables.cache import cached, digest_of
 from omicard_relay.tables.toml import convert, read_toml, shipped
 
-__all__ = ["FILE_NAME", "Means", "Responder", "Responders", "Where", "load_responders"]
+__all__ = ["FILE_NAME", "FILE_NAMES", "Means", "Responder", "Responders", "Where", "load_responders"]
 
 FILE_NAME = "responders.toml"
+#: The files of the table, in the order in which they are read.
+FILE_NAMES = (FILE_NAME, "notices.toml")
 #: In a phrase: any few words between two parts.
 GAP = "…"
 #: At the end of a phrase: the last word may go on.
@@ -49,6 +51,8 @@ class Where(StrEnum):
     SUBJECT = "subject-start"
     #: Anywhere in the subject or in the writer's own words.
     TEXT = "text"
+    #: Anywhere in the subject or the words of a mail that a system wrote.
+    NOTICE = "notice"
     #: In the words before an address; for `old` directly before it.
     BEFORE = "before-address"
     #: Directly behind an address.
@@ -75,6 +79,14 @@ class Means(StrEnum):
     CHALLENGE = "challenge"
     #: A moderator has to let the mail through.
     HELD = "held"
+    #: A mail was not delivered; unless sure, only that an account is closed, full or forbidden to the sender.
+    UNDELIVERED = "undelivered"
+    #: The mail waits, and is tried again.
+    DELAYED = "delayed"
+    #: The mail was handed over: no failure.
+    DELIVERED = "delivered"
+    #: For the owner of a mailbox, or its administrator: nearly full, a digest of quarantined mail, a test.
+    OWNER = "owner"
     #: From now on another address is to be used; an announcement unless the writer is only away.
     FROM_NOW = "from-now"
     #: Spam in a bounce's clothes: "click to release your messages".
@@ -87,6 +99,7 @@ class Means(StrEnum):
     OLD = "old"
 
 
+_IN_NOTICES = frozenset({Means.UNDELIVERED, Means.DELAYED, Means.DELIVERED, Means.OWNER})
 _ABOUT_ADDRESSES = frozenset({Means.MOVED, Means.FROM_NOW, Means.ASKS, Means.DEPUTY, Means.OLD})
 
 
@@ -179,21 +192,29 @@ class Responders:
 
 def load_responders(site_dir: Path | None = None) -> Responders:
     """The shipped entries, with a site's own in their place or behind them. Raises TableError: file, entry, key, what to do."""
-    path = shipped("policies", "formats", FILE_NAME)
-    digest = digest_of((b"responders", path.read_bytes() if path.exists() else b""))
-    entries = cached("responders", digest, tuple[Responder, ...], lambda: tuple(_read(path)))
-    if site_dir is not None and (own := site_dir / "formats" / FILE_NAME).exists():
-        entries = tuple({entry.id: entry for entry in (*entries, *_read(own))}.values())
+    paths = [shipped("policies", "formats", name) for name in FILE_NAMES]
+    digest = digest_of((b"responders", *(path.read_bytes() for path in paths if path.exists())))
+    entries = cached("responders", digest, tuple[Responder, ...], lambda: tuple(_read(paths)))
+    if site_dir is not None:
+        own = [path for name in FILE_NAMES if (path := site_dir / "formats" / name).exists()]
+        entries = tuple({entry.id: entry for entry in (*entries, *_read(own))}.values()) if own else entries
     return Responders(entries)
 
 
-def _read(path: Path) -> Iterator[Responder]:
+def _read(paths: Iterable[Path]) -> Iterator[Responder]:
     seen: set[str] = set()
-    for entry in convert(read_toml(path), _File, path).responder:
-        for key, sentence in _faults(entry, seen):
-            raise TableError(f"{path}: entry `{entry.id}`, `{key}`: {sentence}")
-        seen.add(entry.id)
-        yield entry
+    for path in paths:
+        for entry in convert(read_toml(path), _File, path).responder:
+            for key, sentence in _faults(entry, seen):
+                raise TableError(f"{path}: entry `{entry.id}`, `{key}`: {sentence}")
+            seen.add(entry.id)
+            yield entry
+
+
+def _places_of(means: Means) -> tuple[Where, ...]:
+    if means in _IN_NOTICES:
+        return (Where.NOTICE,)
+    return (Where.BEFORE, Where.AFTER) if means in _ABOUT_ADDRESSES else (Where.SUBJECT, Where.TEXT)
 
 
 def _faults(entry: Responder, seen: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -202,9 +223,9 @@ def _faults(entry: Responder, seen: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield "id", "stands twice; ids must differ."
     if not entry.words and not entry.pattern:
         yield "words", "is empty; give `words` or a `pattern`."
-    if (entry.means in _ABOUT_ADDRESSES) != (entry.where in (Where.BEFORE, Where.AFTER)):
-        places = "before-address, after-address" if entry.means in _ABOUT_ADDRESSES else "subject-start, text"
-        yield "where", f"`{entry.where}` does not go with means `{entry.means}`; allowed are {places}."
+    allowed = _places_of(entry.means)
+    if entry.where not in allowed:
+        yield "where", f"`{entry.where}` does not go with means `{entry.means}`; allowed are {', '.join(allowed)}."
     if entry.sure and entry.means in _ABOUT_ADDRESSES:
         yield "sure", "says nothing about an address; leave it out."
     for phrase in entry.words:

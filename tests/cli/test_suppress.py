@@ -59,6 +59,17 @@ def test_why_tells_cause_proof_and_end(run, config):
     assert "已知退信 902，自 2026-11-24 至 移除為止" in run("why", "ann@a.example", lang="zh-TW").stdout
 
 
+@pytest.mark.parametrize("code", ["906", "913"])
+def test_a_code_that_does_not_speak_of_the_address_makes_no_known_bounce(run, code):
+    with pytest.raises(RelayError, match=f"{code} does not speak of the address; allowed are 901, 902"):
+        run("add", "ann@a.example", "--reason", "x", "--code", code)
+    done = run("import", "-", stdin=f"address,code\nann@a.example,{code}\nbob@a.example,912\ncyd@a.example,\n")
+    assert (done.exit_code, done.stdout) == (1, "2 added, 0 there already, 1 bad rows left out\n")
+    assert f"line 2: {code} does not speak of the address" in done.stderr
+    held = [json.loads(line)["value"] for line in run("list", "--jsonl").stdout.splitlines()]
+    assert held == ["bob@a.example", "cyd@a.example"]
+
+
 def test_who_is_free_is_said_to_be(run):
     done = run("why", "ann@a.example")
     assert (done.exit_code, done.stdout) == (1, "ann@a.example: is no known bounce, mail to it is not held back\n")
