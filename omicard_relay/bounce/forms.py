@@ -11,7 +11,9 @@ from collections.abc import Iterable, Sequence
 import re2
 
 from omicard_relay.bounce.fields import RECIPIENT_LIMIT
+from omicard_relay.bounce.lazily import once
 from omicard_relay.bounce.letter import Letter
+from omicard_relay.bounce.recipients import is_list_owner
 from omicard_relay.bounce.stanzas import Stanza
 from omicard_relay.bounce.text import addresses_in
 from omicard_relay.mail import Stage
@@ -43,7 +45,7 @@ _STAGES = {
 
 
 class FormBook:
-    """All forms, compiled once; never changes.
+    """All forms; never changes. Each part is compiled when it is first asked for, or all of them by `compile`.
 
     Each form waits for one of its marks: words in the text, else in the subject, the sender or a field. A mail is looked
     through once for the marks of all forms, and only the forms whose mark it bears are tried, in the order of the table.
@@ -68,9 +70,18 @@ class FormBook:
                 for mark in form.when.header:
                     self._fields.setdefault(mark.partition(":")[0].strip().lower(), []).append(number)
 
+    def compile(self) -> None:
+        """Compile all now, so that no mail waits for it."""
+        for words in (self._text, self._subject, self._sender):
+            words.words_in("-")
+        for form in self._forms:
+            form.compile()
+
     def form_of(self, letter: Letter) -> "CompiledForm | None":
         """The first form whose marks this mail bears, or None. What a person or a list passes on has none."""
-        if letter.is_answer or letter.from_list:
+        if letter.is_answer and not (letter.null_reverse_path or letter.from_daemon):
+            return None
+        if letter.from_list and not is_list_owner(letter.sender):
             return None
         waiting = {number for name, numbers in self._fields.items() if letter.head.get(name) for number in numbers}
         waiting |= self._subject.numbers_in(letter.head.get("subject").lower())
@@ -95,15 +106,18 @@ class _Words:
         for word, number in marks:
             self.numbers.setdefault(_folded(word), set()).add(number)
         self._words = tuple(self.numbers)
-        self._set = re2.Set.SearchSet() if self._words else None
-        if self._set is not None:
-            for word in self._words:
-                self._set.Add(rf"\A{re2.escape(word[1:])}" if word.startswith("^") else re2.escape(word))
-            self._set.Compile()
+
+    @once
+    def _set(self) -> "re2.Set":
+        found = re2.Set.SearchSet()
+        for word in self._words:
+            found.Add(rf"\A{re2.escape(word[1:])}" if word.startswith("^") else re2.escape(word))
+        found.Compile()
+        return found
 
     def words_in(self, text: str) -> frozenset[str]:
         """The words that stand in a text in lower case."""
-        if self._set is None or not text:
+        if not self._words or not text:
             return frozenset()
         return frozenset(self._words[number] for number in self._set.Match(text) or ())
 
@@ -113,13 +127,23 @@ class _Words:
 
 
 class CompiledForm:
-    """One form with its patterns compiled."""
+    """One form with its patterns, compiled when they are first asked for."""
 
     def __init__(self, form: Form) -> None:
         self.form = form
         self.only_text = not (form.when.subject or form.when.sender or form.when.header)
-        self._recipient = [re2.compile(FLAGS + pattern) for pattern in form.recipient]
-        self._reply = [re2.compile(FLAGS + pattern) for pattern in form.reply]
+
+    @once
+    def _recipient(self) -> "list[re2._Regexp[str]]":
+        return [re2.compile(FLAGS + pattern) for pattern in self.form.recipient]
+
+    @once
+    def _reply(self) -> "list[re2._Regexp[str]]":
+        return [re2.compile(FLAGS + pattern) for pattern in self.form.reply]
+
+    def compile(self) -> None:
+        """Compile its patterns now."""
+        _ = self._recipient, self._reply
 
     def own_words(self, text: str) -> str:
         """The report's own words: from where they begin down to where the returned mail does."""

@@ -1,8 +1,8 @@
 """`MailReader`: the octets of a mail to the return path -> what it says (`MailReading`). Never raises.
 
 The order of the readers is written down here: standard forms by their media types first, then forms that are data, reports in
-plain text, automatic replies, and flufl.bounce last. The first that knows the mail decides. A mail whose media types
-already tell its form is shown to the one reader of that form; the others are asked when it does not know it.
+plain text, notices in a system's own words, automatic replies, flufl.bounce last. The first that knows the mail decides. A mail
+whose media types already tell its form is shown to the one reader of that form; the others are asked when it does not know it.
 Not here: judging (classify/), and whose mail it answers (the signed reverse-path, services/).
 """
 
@@ -18,6 +18,7 @@ from omicard_relay.bounce.readers.dsn import STATUS_TYPES, Dsn
 from omicard_relay.bounce.readers.flufl import Flufl
 from omicard_relay.bounce.readers.formed import Formed
 from omicard_relay.bounce.readers.mdn import Mdn
+from omicard_relay.bounce.readers.notice import Notice
 from omicard_relay.bounce.readers.plain import PlainReport
 from omicard_relay.bounce.readers.sns import Sns
 from omicard_relay.bounce.result import MailReading, Reader, reading
@@ -38,6 +39,7 @@ class MailReader:
     def __init__(self, forms: Sequence[Form] = (), responders: Responders | None = None) -> None:
         """`responders` None: the shipped table, which is read here."""
         answers = load_responders() if responders is None else responders
+        self._answers, self._book = answers, FormBook(forms)
         self._dsn = Dsn()
         self.readers: tuple[Reader, ...] = (
             Arf(),
@@ -45,11 +47,17 @@ class MailReader:
             Mdn(),
             Sns(),
             Decoy(answers),
-            Formed(FormBook(forms)),
+            Formed(self._book),
             PlainReport(answers),
+            Notice(answers),
             AutoReply(answers),
             Flufl(),
         )
+
+    def compile(self) -> None:
+        """Compile what is otherwise compiled when a mail first needs it; that takes a few tenths of a second."""
+        self._answers.compile()
+        self._book.compile()
 
     def read(self, raw: bytes) -> MailReading:
         """What a mail says: its kind, one Evidence a recipient, its own Message-ID, and notes on what was not read.

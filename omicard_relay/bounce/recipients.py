@@ -5,20 +5,35 @@ failing host), a single To, and a variable envelope return path. With several ad
 Not here: our signed reverse-path and our Message-ID, which come before all this (services/).
 """
 
+import re
+
 from omicard_relay.bounce.letter import Letter
 from omicard_relay.bounce.origins import verp_recipient
 from omicard_relay.bounce.text import addresses_in, first_address
 
-__all__ = ["is_mailbox", "our_addresses", "returned_recipient"]
+__all__ = ["is_list_owner", "is_mailbox", "list_of", "our_addresses", "returned_recipient"]
 
 _OURS = ("to", "from", "sender", "delivered-to", "envelope-to", "x-original-to", "reply-to")
 _THEIRS = ("from", "sender", "reply-to", "return-path")
+_MANAGER = re.compile(r"owner-(.{1,100})|(.{1,100})-(?:owner|bounces?|admin|request|help|errors?)", re.I)
 _VERP_FIELDS = ("to", "delivered-to", "envelope-to", "x-original-to")
 
 
 def is_mailbox(name: str) -> bool:
     """Whether it is no pipe, no file, no source route (`@relay:ann@example.com`), no directory name and no bare user name."""
     return "@" in name[1:] and name[:1] not in "|/:@" and " " not in name and "\t" not in name and name[:7] != "IMCEAEX"
+
+
+def is_list_owner(address: str) -> bool:
+    """Whether a list manager's own address writes (RFC 2142 §6 and the use of Mailman, Majordomo, ezmlm), not a member by it."""
+    return list_of(address) != ""
+
+
+def list_of(address: str) -> str:
+    """The list whose manager writes from this address (`news-owner@…`, `owner-news@…`); "" for any other."""
+    local, at, domain = address.partition("@")
+    match = _MANAGER.fullmatch(local)
+    return f"{match.group(1) or match.group(2)}{at}{domain}" if match and at else ""
 
 
 def our_addresses(letter: Letter) -> frozenset[str]:

@@ -8,7 +8,7 @@ Not here: reading files (logreader.py), and the loop around it (follow_service.p
 import hashlib
 import logging
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from omicard_relay.mail import (
     Action,
@@ -25,7 +25,7 @@ from omicard_relay.mail import (
     one_line,
 )
 from omicard_relay.services.rulebook import Rulebook, RuleSet
-from omicard_relay.services.suppression import consider, lift, settle
+from omicard_relay.services.suppression import consider, lift, settle_all
 from omicard_relay.steering import expiry_verdict
 from omicard_relay.store import attempts
 from omicard_relay.store.attempts import Place, Recorded
@@ -52,6 +52,9 @@ __all__ = ["Follower"]
 
 log = logging.getLogger(__name__)
 
+#: After a fault of our own in settling: told once a minute, not with every batch.
+_REST = timedelta(minutes=1)
+
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
@@ -68,6 +71,7 @@ class Follower:
         self._settings = settings
         self._store = store
         self._rulebook = rulebook
+        self._rests_until: datetime | None = None
 
     def take(self, lines: list[bytes], place: Place | None, *, now: datetime) -> int:
         """Store what these lines tell, and the place after them; gives how many of them told something.
@@ -82,8 +86,23 @@ class Follower:
             self._record(tx, judged, rules, now)
             if place is not None:
                 attempts.move_place(tx, place)
-            settle(tx, rules.suppress, now=now)  # behind the place: some wait for the log to be read so far
         return len(judged)
+
+    def settle(self, *, now: datetime) -> None:
+        """Let suppress.toml look at what had to wait for these lines, or for the place behind them. Never raises.
+
+        The lines stand in the store by then, whatever happens here.
+        """
+        if self._rests_until is not None and now < self._rests_until:
+            return
+        self._rests_until = None
+        try:
+            settle_all(self._store, self._rulebook.current.suppress, now=now)
+        except StoreError as error:
+            log.warning("event=suppress-store-failed note=with-the-next-lines error=%r", str(error))
+        except Exception:
+            self._rests_until = now + _REST
+            log.exception("event=suppress-bug")
 
     def take_singly(self, lines: list[bytes], place: Place | None, *, now: datetime) -> int:
         """The same after `take` has failed by a fault of our own: a line that fails is named, counted and left out, for one

@@ -116,6 +116,7 @@ def open_noted(settings: Settings, store: Store) -> Rulebook:
     # What does not load is not copied into another release.
     if rulebook.current.release is not None and is_newest and note_upgrade(store):
         rulebook = open_rulebook(settings, store)
+    rulebook.current.reader.compile()
     return rulebook
 
 
@@ -227,6 +228,7 @@ class _Watch:
         if release is None:
             return
         fresh = load_release(release)
+        fresh.reader.compile()  # the first mail by it does not wait
         before = self._rulebook.current.release
         self._rulebook.current = fresh
         log.info("event=rules-switched from=%s to=%d digest=%s", _shown(before), number, release.digest[:16])

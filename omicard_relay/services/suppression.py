@@ -8,6 +8,7 @@ Not here: what a failure counts as (store/failures.py), and what has to wait for
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 from omicard_relay.mail import (
     ListEntry,
@@ -21,13 +22,13 @@ from omicard_relay.mail import (
     one_line,
 )
 from omicard_relay.store.bounces import count
-from omicard_relay.store.due import Due, close_due, find_due
-from omicard_relay.store.engine import Tx
+from omicard_relay.store.due import Due, close_due, find_due, look_safely
+from omicard_relay.store.engine import Store, Tx
 from omicard_relay.store.failures import complaints, failure_times, sent_as, tellings
 from omicard_relay.store.lists import BY_POLICY, add_entry, covering_entries, find_liftable, remove_entry, runs_out
 from omicard_relay.tables.suppress import SuppressRule
 
-__all__ = ["COMPLAINTS", "MARKETING", "consider", "lift", "look_at", "settle", "unsubscribe"]
+__all__ = ["COMPLAINTS", "MARKETING", "consider", "lift", "look_at", "settle", "settle_all", "unsubscribe"]
 
 log = logging.getLogger(__name__)
 
@@ -152,13 +153,27 @@ def unsubscribe(
 
 
 def settle(tx: Tx, rules: Mapping[int, SuppressRule], *, now: datetime, recipient_id: int | None = None) -> int:
-    """Look at what had to wait and need not any more, of one recipient or of all; gives how many that were."""
+    """Look at what had to wait and need not any more, of one recipient or of all; gives how many that were.
+
+    One at which we fail by a fault of our own is counted, logged and put aside for a day; the others go on.
+    """
     found = find_due(tx, now=now, recipient_id=recipient_id)
     for due in found:
-        close_due(tx, due)
-        if not due.is_echo:
-            look_at(tx, due, rules, now=now)
+        failure = look_safely(tx, due, partial(_look_once, tx, due, rules, now), now=now)
+        if failure is not None:
+            count(tx, "suppress.failed")
+            shown = one_line(due.address), one_line(due.source)
+            log.error("event=suppress-bug address=%s proof=%s note=put-aside", *shown, exc_info=failure)
     return len(found)
+
+
+def settle_all(store: Store, rules: Mapping[int, SuppressRule], *, now: datetime) -> int:
+    """The same for all, in a transaction of its own, which is a write only where there is something. Raises StoreError."""
+    with store.read() as tx:
+        if not find_due(tx, now=now):
+            return 0
+    with store.write() as tx:
+        return settle(tx, rules, now=now)
 
 
 def look_at(tx: Tx, due: Due, rules: Mapping[int, SuppressRule], *, now: datetime) -> None:
@@ -181,6 +196,12 @@ def look_at(tx: Tx, due: Due, rules: Mapping[int, SuppressRule], *, now: datetim
             recipient_id=due.recipient_id,
             new_address=due.new_address,
         )
+
+
+def _look_once(tx: Tx, due: Due, rules: Mapping[int, SuppressRule], now: datetime) -> None:
+    close_due(tx, due)
+    if not due.is_echo:
+        look_at(tx, due, rules, now=now)
 
 
 def _is_whole(address: str) -> bool:

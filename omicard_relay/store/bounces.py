@@ -266,17 +266,22 @@ def add_report(
     if owner is None or not is_proven:
         return Look.NEVER
     code = verdict.bounce_code if verdict else None
-    look = Look.LATER if is_failure(evidence.dsn_action, code) else Look.NEVER
-    if owner.found_by != "reverse-path":
-        pass  # of such an owner it is not known how it stands
-    elif evidence.queue_id is None or owner.queue_id not in (None, evidence.queue_id):
-        look = Look.NOW if look is Look.LATER else look
-    elif is_same and owner.has_ended:
+    if is_same and owner.has_ended:
         return Look.NEVER
+    look = Look.LATER if is_failure(evidence.dsn_action, code) else Look.NEVER
+    if look is Look.LATER and _is_foreign(evidence, owner):
+        look = Look.NOW
     if look is Look.LATER:
-        owe_report(tx, int(key[0]))
+        owe_report(tx, int(key[0]), dsn_action=evidence.dsn_action, bounce_code=code)
     fold_reports(tx, owner.recipient_id)
     return look
+
+
+def _is_foreign(evidence: Evidence, owner: Owner) -> bool:
+    """Whether the statement cannot be an echo; of an owner who was found otherwise than by his path, that is not known."""
+    if owner.found_by != "reverse-path":
+        return False
+    return evidence.queue_id is None or owner.queue_id not in (None, evidence.queue_id)
 
 
 def count(tx: Tx, name: str, by: int = 1) -> None:

@@ -5,10 +5,12 @@ where it does, for what that log says. A line of the log that was read before th
 joined by whoever writes that, who has no rules at hand. Each is looked at once: its row goes in the same transaction.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from omicard_relay.mail import Evidence, Outcome, Road, Verdict
 from omicard_relay.store.bounces import Owner
@@ -16,17 +18,22 @@ from omicard_relay.store.engine import Tx
 from omicard_relay.store.fates import fold_reports, has_end
 from omicard_relay.store.schema import attempt, bounce_mail, bounce_report, follow_place, recipient, suppression_due
 
-__all__ = ["Due", "close_due", "find_due", "told_now"]
+__all__ = ["Due", "close_due", "find_due", "look_safely", "told_now"]
 
 #: What neither the log nor the relay has told within a day, it will not tell any more.
 _PATIENCE = timedelta(days=1)
 #: At most so many in one transaction: a few milliseconds each.
 _MOST = 200
+#: After a fault of our own: a program that is mended meanwhile does it then.
+_AGAIN = timedelta(days=1)
 
 
 # Asked with every batch of lines and every bounce mail, so they are made once: making a statement costs as much as running it.
 _ONE = sa.bindparam("one", type_=sa.Integer)
-_IS_WANTED = sa.or_(_ONE.is_(None), recipient.c.id == _ONE)
+_IS_WANTED = sa.and_(
+    sa.or_(_ONE.is_(None), recipient.c.id == _ONE),
+    sa.or_(suppression_due.c.not_before.is_(None), suppression_due.c.not_before <= sa.bindparam("now")),
+)
 _LINES = (
     sa.select(suppression_due.c.id.label("due_id"), recipient.c.id.label("our_id"), recipient.c.address.label("our"))
     .add_columns(attempt.c.outcome, attempt.c.time, attempt.c.queue_id)
@@ -84,8 +91,8 @@ class Due:
 
 def find_due(tx: Tx, *, now: datetime, recipient_id: int | None = None) -> list[Due]:
     """Those of which all is known now, oldest first, at most `_MOST`; of one recipient, or of all."""
-    lines = tx.execute(_LINES, {"one": recipient_id})
-    statements = tx.execute(_STATEMENTS, {"one": recipient_id, "patience": now - _PATIENCE})
+    lines = tx.execute(_LINES, {"one": recipient_id, "now": now})
+    statements = tx.execute(_STATEMENTS, {"one": recipient_id, "now": now, "patience": now - _PATIENCE})
     found = [*map(_line, lines), *map(_statement, statements)]
     return sorted(found, key=lambda one: one.due_id)
 
@@ -105,6 +112,26 @@ def told_now(mail_digest: str, evidence: Evidence, verdict: Verdict | None, owne
         happened=now,
         source=_source(mail_digest),
     )
+
+
+def look_safely(tx: Tx, due: Due, look: Callable[[], None], *, now: datetime) -> Exception | None:
+    """Look at it with `look`; a failure of that is given, what it has written is taken back, and it is put aside for a day.
+
+    Raises what has broken the whole transaction: a lock, the disk or the connection.
+    """
+    try:
+        with tx.begin_nested():
+            look()
+    except (IntegrityError, DataError) as error:
+        failure: Exception = error
+    except SQLAlchemyError:
+        raise
+    except Exception as error:  # a fault of ours, which must not hold up what stands behind it
+        failure = error
+    else:
+        return None
+    tx.execute(suppression_due.update().where(suppression_due.c.id == due.due_id).values(not_before=now + _AGAIN))
+    return failure
 
 
 def close_due(tx: Tx, due: Due) -> None:

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 #: The newest migration; tests/store/test_migrations.py holds that it is Alembic's head.
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 
 
 #: One mail that a client brought, as far as the relay saw it.
@@ -178,7 +178,7 @@ bounce_mail = Table(
     Column("kind", String(16), nullable=False),
     Column("size", Integer, nullable=False),
     Column("sender", Text, nullable=False),
-    Column("envelope_recipient", Text, nullable=False),
+    Column("envelope_recipient", Text, nullable=False, index=True),
     Column("message_id", Text),
     Column("own_queue_id", String(32)),  # under which our own Postfix made it, as its topmost trace line says
     Column("trust", String(16), nullable=False),
@@ -264,6 +264,7 @@ suppression_due = Table(
     Column("id", Integer, primary_key=True),
     Column("attempt_id", ForeignKey("attempt.id", ondelete="CASCADE"), unique=True),  # this one or the other
     Column("bounce_report_id", ForeignKey("bounce_report.id", ondelete="CASCADE"), unique=True),
+    Column("not_before", Moment),  # put aside until then, after a fault of our own
 )
 
 #: Things that are only counted, such as forged bounces.

@@ -7,6 +7,7 @@ stands there too replaces the shipped entry.
 Not here: which of them make a mail an automatic reply or a report (bounce/readers/autoreply.py, notice.py).
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,6 +43,10 @@ _DRESS = r"[\s\pP\pS]{0,10}"
 _BEHIND = r"^[\s>)\]}\"'”’」』＞）,，、;:：–—-]{0,6}"
 #: What stands before a subject's own words: `[EXTERNAL]`, `***SPAM***`, brackets and the like.
 _SUBJECT_START = rf"^{_DRESS}(?:\[[^\]]{{1,20}}\]{_DRESS}|\*{{2,5}}\pL{{2,12}}\*{{2,5}}\s{{0,3}})?"
+
+
+# The dot of an address or a host, which ends no sentence.
+_DOT_INSIDE = re.compile(r"\.(?=[^\s.])")
 
 
 class Where(StrEnum):
@@ -143,10 +148,14 @@ class Responders:
 
     entries: tuple[Responder, ...] = ()
 
+    def compile(self) -> None:
+        """Compile all expressions now, so that no mail waits for it."""
+        _ = self._any_of, self._each
+
     def said(self, where: Where, text: str) -> Mapping[Means, bool]:
         """What is said at a place of a text (white space folded): True where only a machine says it so. {} costs one pass."""
         any_of = self._any_of.get(where)
-        low = _low(text)
+        low = _low(_DOT_INSIDE.sub("-", text) if where is Where.NOTICE else text)
         if any_of is None or not any_of.search(low):
             return {}
         found: dict[Means, bool] = {}

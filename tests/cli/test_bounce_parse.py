@@ -130,8 +130,8 @@ def test_hostile_mail_does_not_stop_the_others(tmp_path: Path) -> None:
     assert [row["code"] for row in rows(str(tmp_path))] == [None] * 3
 
 
-def test_both_subcommands_are_named_and_loaded_late() -> None:
-    assert bounce.COMMANDS == {"ingest": "bounce_ingest", "parse": "bounce_parse"}
+def test_subcommands_are_named_and_loaded_late() -> None:
+    assert bounce.COMMANDS == {"import": "bounce_import", "ingest": "bounce_ingest", "parse": "bounce_parse"}
     assert "parse" in CliRunner().invoke(root, ["bounce", "--help"]).stdout
 
 

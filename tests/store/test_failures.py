@@ -102,7 +102,7 @@ def test_a_delivery_of_any_mail_ends_the_count(store):
 
 def test_what_waits_is_not_told_yet(store):
     ours = mail(store, "m1")
-    bounce(store, ours)
+    bounce(store, ours, queue_id="4QOTHER")
     with store.write() as tx:
         assert failures.tellings(tx, ours, 901) == 0
         tx.execute(schema.suppression_due.delete())
@@ -125,7 +125,7 @@ def test_complaints_are_counted_by_their_type(store):
 def test_what_waits_goes_with_what_it_speaks_of(store):
     """An erased or purged statement leaves nothing behind that would act."""
     ours = mail(store, "m1")
-    bounce(store, ours)
+    bounce(store, ours, queue_id="4QOTHER")
     assert len(rows(store, schema.suppression_due)) == 1
     with store.write() as tx:
         tx.execute(schema.bounce_report.delete())

@@ -15,6 +15,7 @@ from omicard_relay.bounce.headers import Head
 from omicard_relay.bounce.letter import Letter
 from omicard_relay.bounce.readers.moved import new_address
 from omicard_relay.bounce.result import MailReading, reading
+from omicard_relay.bounce.systems import is_system
 from omicard_relay.bounce.text import addresses_in, first_address, unquoted
 from omicard_relay.mail import Evidence, MailKind, Road, Stage, read_reply
 from omicard_relay.tables.responders import Means, Responders, Where
@@ -127,11 +128,14 @@ class AutoReply:
         machine = sure or (bool(names) and _has_weak_mark(letter, names))
         by_person = is_answer or not names.isdisjoint(_PROGRAM_FIELDS)
         if by_person and not ticket and not machine:
-            return None
+            # Who has to prove being a person is told so by a machine, though it answers as its owner would.
+            words = _own_words(letter.text[:_UNMARKED_LIMIT])
+            challenged = self._responders.said(Where.TEXT, _folded(words)).get(Means.CHALLENGE, False)
+            return self._reading(letter) if challenged else None
         words = _own_words(letter.text[: _TOLD_LIMIT if machine or ticket else _UNMARKED_LIMIT])
         told = self._responders.said(Where.TEXT, _folded(f"{subject} {words}"))
         # Mail systems set Auto-Submitted: auto-replied on reports too (Exim); one that we cannot read is no vacation.
-        automatic = any(told.values())
+        automatic = any(told.values()) or (not ticket and Means.AUTOMATIC in told and Means.RECEIVED in told)
         if machine and not ticket and not automatic and told:
             answers = letter.null_reverse_path or bool(_answered_id(letter))
             automatic = any(means in _MACHINE_TELLS or (answers and means in _ANSWER_TELLS) for means in told)
@@ -140,16 +144,18 @@ class AutoReply:
     def _reading(self, letter: Letter) -> MailReading:
         words = _own_words(letter.text[:_TEXT_LIMIT])
         text = f"{letter.subject}\n{words[:_WORDS_LIMIT]}".strip()
+        new = new_address(words, known=_known(letter), responders=self._responders)
+        told = _told_answerer(letter, words, new or "") if is_system(letter) else ""
         return reading(
             letter,
             MailKind.AUTOREPLY,
             (
                 Evidence(
                     road=Road.AUTOREPLY,
-                    recipient=_answerer(letter),
+                    recipient=told or _answerer(letter),
                     replies=(read_reply(text, stage=Stage.LATER, time=letter.time),) if text else (),
                     message_id=_answered_id(letter),
-                    new_address=new_address(words, known=_known(letter), responders=self._responders),
+                    new_address=new,
                     time=letter.time,
                 ),
             ),
@@ -214,6 +220,15 @@ def _answerer(letter: Letter) -> str:
     names = (letter.head.get("x-autoreply-from"), letter.head.get("x-auto-reply-from"), letter.head.get("reply-to"))
     found = next((address for name in names if "@" in (address := first_address(name))), "")
     return found or letter.sender
+
+
+def _told_answerer(letter: Letter, words: str, new: str) -> str:
+    """Whom a system answers for: the one address of the sender's own domain that subject or words name."""
+    domain = letter.sender.partition("@")[2].lower()
+    names = {found.address.lower(): found.address for found in addresses_in(f"{letter.subject[:_SUBJECT_LIMIT]}\n{words}")}
+    not_these = _known(letter) | {new.lower()}
+    told = [name for key, name in names.items() if key not in not_these and key.rpartition("@")[2] == domain]
+    return told[0] if len(told) == 1 else ""
 
 
 def _answered_id(letter: Letter) -> str | None:

@@ -1,4 +1,4 @@
-"""Mails that only look like reports: newsletters about bounces, and spam in a bounce's clothes -> `not-a-bounce` or `other`.
+"""Mails that only look like reports: newsletters about bounces, and spam in a bounce's clothes -> `not-a-bounce`.
 
 Asked after the standard forms and before those in plain text. A newsletter has RFC 2369's List-Unsubscribe, or comes from an
 ordinary address by an ordinary reverse-path (RFC 3464 §2: a report has the null one). Spam asks to click: "release your
@@ -37,7 +37,7 @@ class Decoy:
         text = f"{letter.subject[:300]} {letter.text[:_LIMIT]}".replace("\n", " ")
         if not self._responders.says(Means.LURE, text) or _REPLY.search(text):
             return None
-        return reading(letter, MailKind.OTHER if letter.from_daemon else MailKind.NOT_A_BOUNCE, (), "a lure, no report")
+        return reading(letter, MailKind.NOT_A_BOUNCE, (), "a lure, no report")
 
 
 def _is_mailing(letter: Letter) -> bool:

@@ -2,7 +2,8 @@
 
 Known by a message/disposition-notification part or report-type=disposition-notification. A refusal is an `automatic-action`
 whose disposition is `failed`, or `deleted`, `denied` or `processed` with an `error` or `failure` modifier: a robot threw the
-mail away and says why in Error or Failure. Everything else tells that the mail arrived.
+mail away and says why in Error or Failure. So is Sieve's `reject` (RFC 5429 §2.1): a deletion that the owner's filter sent for
+"rejected". Everything else tells that the mail arrived.
 """
 
 from omicard_relay.bounce.fields import Group, field_groups, plain_address
@@ -28,7 +29,7 @@ class Mdn:
             fields = {**group, **fields}
         disposition = " ".join(fields.get("disposition", "").lower().split())
         note = f"disposition notification: {disposition[:100] or 'without a disposition'}"
-        if not _refuses(disposition):
+        if not _refuses(disposition) and not _is_sieve_reject(letter, disposition):
             return reading(letter, MailKind.NOT_A_BOUNCE, (), note)
         return reading(letter, MailKind.DSN, (_evidence(letter, fields, note),))
 
@@ -39,6 +40,14 @@ def _refuses(disposition: str) -> bool:
     if not mode.strip().startswith("automatic-action"):
         return False
     return kind.strip() == "failed" or any(word in modifiers for word in ("error", "failure"))
+
+
+def _is_sieve_reject(letter: Letter, disposition: str) -> bool:
+    """Dovecot writes `Auto-Submitted: auto-replied (rejected)`, Cyrus and others say it in the text."""
+    if "deleted" not in disposition or "mdn-sent-automatically" not in disposition:
+        return False
+    told = f"{letter.head.get('auto-submitted')} {letter.subject[:100]} {letter.own_words[:500]}".lower()
+    return "(rejected)" in told or "automatically rejected" in told or "was refused by the recipient's mail filter" in told
 
 
 def _evidence(letter: Letter, fields: Group, note: str) -> Evidence:

@@ -14,7 +14,7 @@ from omicard_relay.bounce.fields import RECIPIENT_LIMIT
 from omicard_relay.bounce.human import HumanPart
 from omicard_relay.bounce.letter import Letter
 from omicard_relay.bounce.origins import original_of
-from omicard_relay.bounce.recipients import our_addresses, returned_recipient
+from omicard_relay.bounce.recipients import list_of, our_addresses, returned_recipient
 from omicard_relay.bounce.result import MailReading, reading
 from omicard_relay.bounce.says import Says
 from omicard_relay.bounce.stanzas import Stanza, bare_stanzas, has_code, read_stanzas
@@ -83,7 +83,7 @@ def general_stanzas(letter: Letter) -> tuple[Stanza, ...]:
         return tuple(by_key.get(name.lower()) or Stanza(recipient=name, words=human.about(name)) for name in names)
     if told:
         return _without_originals(told)
-    name = returned_recipient(letter) or _named_in_subject(letter)
+    name = returned_recipient(letter) or _named_in_subject(letter) or list_of(letter.sender)
     return (Stanza(recipient=name, words=""),) if name else bare_stanzas(letter.own_words)
 
 
