@@ -2,8 +2,8 @@
 
 Never raises: a wrong or unknown charset costs replacement characters, never the mail. Charset names of the wild are read
 as the superset that really is sent (gb2312 as gb18030, shift_jis as cp932, iso-8859-1 as windows-1252).
-Known limits: an undeclared 8-bit text that is no UTF-8 is guessed between Big5, GB 18030, EUC-KR and windows-1252 by its
-commonest characters; other charsets without a name come out as windows-1252.
+Known limits: an undeclared 8-bit text that is no UTF-8 is guessed between Big5, GB 18030, EUC-KR, Shift_JIS, EUC-JP,
+KOI8-R, windows-1251 and windows-1252 by its commonest characters; other charsets without a name come out as windows-1252.
 """
 
 import base64
@@ -46,6 +46,14 @@ _GUESSES = (
     ("gb18030", re.compile("[的是一不有信件您人邮我在无法收请为已至主机本此寄]")),
     ("cp949", re.compile("[이다는을를의에가지하고메일수신자없습니]")),
 )
+#: Japanese shows in its syllables alone; other double-octet texts are not even valid under these names.
+_JAPANESE = ("cp932", "euc_jp")
+_KANA = re.compile("[ぁ-ん]")
+#: Cyrillic, one octet a letter: small letters are capitals under the other name, so the commonest small ones decide.
+_CYRILLIC = ("koi8-r", "windows-1251")
+_COMMON_CYRILLIC = re.compile("[оеаинтсрвлкмдпуя]")
+#: Western texts have letters beyond ASCII one at a time, Cyrillic ones whole words.
+_LONG_RUN = re.compile(rb"[\x80-\xff]{4,}")
 _GUESS_OCTETS = 4096
 _SEVEN_BIT_OCTETS = bytes(range(0x80))
 # Between `?` no other `?` may stand, so that a run is read once and time stays linear.
@@ -65,7 +73,7 @@ def decode_bytes(raw: bytes, charset: str = "") -> str:
             pass
     name = _REALLY.get(name, name)
     if name in ("", "windows-1252", "utf-8", "utf8", "unknown-8bit", "x-unknown", "8bit", "binary"):
-        name = _guessed(raw) if name not in ("utf-8", "utf8") else "utf-8"
+        name = "utf-8" if name in ("utf-8", "utf8") and not _is_mislabelled(raw) else _guessed(raw)
     if name.replace("-", "_") in _REFUSED:
         name = "windows-1252"
     try:
@@ -131,6 +139,12 @@ def _base64_run(run: bytes) -> bytes:
         return b""
 
 
+def _is_mislabelled(raw: bytes) -> bool:
+    """Whether so little of a text that claims to be UTF-8 is so that it must be another; a cut or mended one has few faults."""
+    sample = raw[:_GUESS_OCTETS]
+    return sample.decode("utf-8", "replace").count("\ufffd") * 4 > len(sample.translate(None, _SEVEN_BIT_OCTETS)) > 8
+
+
 def _guessed(raw: bytes) -> str:
     """The charset whose commonest characters show most; windows-1252 when none does."""
     if b"\x1b$" in raw[:_GUESS_OCTETS] or b"\x1b(J" in raw[:_GUESS_OCTETS]:
@@ -139,7 +153,17 @@ def _guessed(raw: bytes) -> str:
     eight_bit = len(sample.translate(None, _SEVEN_BIT_OCTETS))
     if eight_bit < 8:
         return "windows-1252"
+    if sum(map(len, _LONG_RUN.findall(sample))) * 2 > eight_bit:
+        counts = {name: len(_COMMON_CYRILLIC.findall(sample.decode(name, "replace"))) for name in _CYRILLIC}
+        likely = max(counts, key=lambda name: counts[name])
+        if counts[likely] * 2 > eight_bit:
+            return likely
     best, name = 0, "windows-1252"
+    for charset in _JAPANESE:
+        text = sample[:-1].decode(charset, "replace")
+        hits = len(_KANA.findall(text))
+        if hits > best and hits * 12 >= eight_bit and text.count("\ufffd") <= len(text) // 50 + 1:
+            best, name = 4 * hits, charset
     for charset, common in _GUESSES:
         hits = len(common.findall(sample.decode(charset, "replace")))
         # Two octets a character: at least one in ten characters is among the commonest in real text.

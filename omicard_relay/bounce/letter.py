@@ -34,7 +34,7 @@ _DAEMONS = frozenset(
 _DAEMON_NAME = Says(r"mail(?:er)?[ -]{0,2}(?:delivery|daemon)|delivery (?:sub)?system|postmaster|system administrator")
 _FAILURE = Says(
     r"undeliver|delivery (?:status|failure|failed|notification|report|problem|error|has failed|delayed|delay\b)|failure notice"
-    r"|returned mail|mail delivery|delivery.{0,20}(?:fail|unsuccess)|non[ -]?delivery|could ?n[o']t be delivered"
+    r"|returned mail|mail delivery|delivery.{0,20}(?:fail|unsuccess)|non[ -]?delivery|(?:could|can|was|were|did|do|has|is) ?n[o'’]t (?:be(?:en)? )?deliver"
     r"|(?:mail|message|e-mail).{0,30}(?:not delivered|undelivered|returned|failure|failed|bounced)"
     r"|warning: (?:could not send|message)|delayed mail|mail system error|unzustellbar|nicht zu(?:ge)?stell|zustellung fehl"
     r"|non remis|échec de|remise impossible|no se (?:pudo|ha podido|puede) entregar|no entregado|no se entreg"
@@ -46,7 +46,7 @@ _FAILURE = Says(
 #: Subjects that mail systems give, whole or as a beginning; a flat report from an ordinary-looking address is known by them.
 _SYSTEM_SUBJECT = re.compile(
     r"\s{0,5}(?:undelivered mail returned to sender|failure notice\s{0,5}$|returned mail:"
-    r"|mail delivery (?:failed|failure|error)"
+    r"|mail delivery (?:failed|failure|error)|error sending message \["
     r"|delivery status notification|delivery (?:failure|failed)\s{0,5}(?:$|:|\()"
     r"|undeliver(?:able|ed)(?: mail| message)?\s{0,5}(?:$|:)"
     r"|系統退信|系统退信)",

@@ -13,8 +13,9 @@ __all__ = ["own_queue_id"]
 
 #: Octets that are looked at: fields that a site prepends, and the trace line.
 _OCTETS = 16_384
-#: `mail_name` may be another word than Postfix; a queue id is short (hexadecimal) or long (base 52).
-_MADE_HERE = re.compile(r"by [A-Za-z0-9._:\[\]-]{1,255} \([ -'*-~]{1,100}\) id ([0-9A-Za-z]{5,30})\s?;")
+#: `mail_name` may be another word than Postfix, without a comma: `(Postfix, from userid 33)` is sendmail(1), at anyone's
+#: call. A queue id is short (hexadecimal) or long (base 52).
+_MADE_HERE = re.compile(r"by [A-Za-z0-9._:\[\]-]{1,255} \([ -'*+\--~]{1,100}\) id ([0-9A-Za-z]{5,30})\s?;")
 
 
 def own_queue_id(raw: bytes) -> str | None:

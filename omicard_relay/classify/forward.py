@@ -4,7 +4,7 @@ The words speak of that other mailbox then: "no such user" is true of it, and no
 report (RFC 3464 §2.3.1, §2.3.2) whose final recipient has another local part in a domain of somebody else. Many hosts only
 write the same mailbox in another way, and that is no forward: the same local part (also behind a gateway, with a detail
 `+news`, with dots or SRS around it), or another name within one organisation's domains.
-A log line's `orig_to=` is our own Postfix's alias, and no report.
+A log line whose `orig_to=` is such another mailbox is the same: our own Postfix's alias leads there.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _ADDRESS_LIMIT = 320
 
 def forwarded(evidence: Evidence, verdict: Verdict | None, codes: Mapping[int, BounceCode]) -> Verdict | None:
     """The verdict, or 920 in its place where it speaks of the mailbox to which our recipient forwards."""
-    if verdict is None or evidence.road is not Road.DSN or verdict.bounce_code == _FORWARD:
+    if verdict is None or evidence.road not in (Road.DSN, Road.LOG) or verdict.bounce_code == _FORWARD:
         return verdict
     if not evidence.original_recipient or evidence.original_recipient == evidence.recipient:
         return verdict

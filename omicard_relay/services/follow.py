@@ -78,6 +78,11 @@ class Follower:
 
         Raises StoreError when nothing of it was stored.
         """
+        told = self._store_lines(lines, place, now)
+        self._settle(now)
+        return told
+
+    def _store_lines(self, lines: list[bytes], place: Place | None, now: datetime) -> int:
         zone = _local_zone()
         rules = self._rulebook.current
         events = [event for line in lines if (event := parse_line(line, now=now, tz=zone)) is not None]
@@ -88,7 +93,7 @@ class Follower:
                 attempts.move_place(tx, place)
         return len(judged)
 
-    def settle(self, *, now: datetime) -> None:
+    def _settle(self, now: datetime) -> None:
         """Let suppress.toml look at what had to wait for these lines, or for the place behind them. Never raises.
 
         The lines stand in the store by then, whatever happens here.
@@ -105,13 +110,14 @@ class Follower:
             log.exception("event=suppress-bug")
 
     def take_singly(self, lines: list[bytes], place: Place | None, *, now: datetime) -> int:
-        """The same after `take` has failed by a fault of our own: a line that fails is named, counted and left out, for one
-        line must not hold up all that come behind it. Gives how many failed. Raises StoreError as `take` does.
+        """The lines alone, after `take` has failed by a fault of our own: one that fails is named, counted and left out.
+
+        For one line must not hold up all that come behind it. Gives how many failed. Raises StoreError as `take` does.
         """
         failed = 0
         for line in lines:
             try:
-                self.take([line], None, now=now)
+                self._store_lines([line], None, now)
             except StoreError:
                 raise
             except Exception:

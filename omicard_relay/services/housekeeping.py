@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from omicard_relay.mail import RelayError, StoreBusyError, StoreError
 from omicard_relay.services.rulebook import Rulebook
+from omicard_relay.services.suppression import settle_all
 from omicard_relay.store import leases
 from omicard_relay.store.engine import Store, Tx
 from omicard_relay.store.purge import Cutoffs, Part, Place, all_parts, delete_page, find_page, running_campaigns
@@ -114,7 +115,7 @@ def purge(
 
 
 async def keep_house(settings: Settings, store: Store, rulebook: Rulebook, stop: asyncio.Event) -> None:
-    """Purge once a day until `stop` is set. Never raises: the services do not depend on it."""
+    """Purge once a day, and settle what waits, until `stop` is set. Never raises: the services do not depend on it."""
     wait = _FIRST_SECONDS
     while not stop.is_set():
         try:
@@ -122,6 +123,13 @@ async def keep_house(settings: Settings, store: Store, rulebook: Rulebook, stop:
             return
         except TimeoutError:
             wait = _LOOK_SECONDS
+        try:
+            # What waits for a log that nobody follows here.
+            await asyncio.to_thread(settle_all, store, rulebook.current.suppress, now=datetime.now(UTC))
+        except RelayError as error:
+            log.error("event=suppress-store-failed error=%r", str(error))
+        except Exception:
+            log.exception("event=suppress-bug")
         try:
             await asyncio.to_thread(_purge_when_due, settings, store, rulebook, stop.is_set)
         except RelayError as error:

@@ -23,13 +23,13 @@ from omicard_relay.mail import (
     printable,
 )
 from omicard_relay.services.answers import AnswerRule
-from omicard_relay.services.ingest_flood import Admission, FloodBound, TokenFinder, flood_bound
+from omicard_relay.services.ingest_flood import Admission, FloodBound, TokenFinder, flood_bound, tokens_mails
 from omicard_relay.services.ingest_record import Proof, proof_of, record_statements
 from omicard_relay.services.keyfiles import load_return_path
 from omicard_relay.services.rulebook import Rulebook, open_rulebook
 from omicard_relay.signing.return_path import ReturnPathSigner, TokenReading
 from omicard_relay.store import bounces
-from omicard_relay.store.bounce_flow import OVER_BOUND
+from omicard_relay.store.bounce_flow import CONTENT_LEFT_OUT, OVER_BOUND
 from omicard_relay.store.engine import Store, Tx
 from omicard_relay.store.writer import Writer
 from omicard_relay.tables.settings import Settings
@@ -92,18 +92,29 @@ class Ingester:
         if len(raw) > self.size_limit:
             raw, cut = raw[: self.size_limit], True
         token = self._signer.verify(recipient, today=_day(now)) if self._signer else None
+        admission = Admission.WHOLE
         if token is not None and self._flood is not None and self._tokens is not None:
             # What returns a mail of ours shows that one's token, whatever address it came to.
             inside = None if token.valid else self._tokens.find(raw, today=_day(now))
-            admission = self._flood.admit(inside or token, len(raw), now)
-            if admission is not Admission.WHOLE:
+            is_null = sender.upper() in _NULL_SENDERS
+            earlier = (0, 0)
+            if token.valid:
+                recipient = recipient.lower()  # one token in many spellings is one
+                if not self._flood.knows(token):
+                    earlier = tokens_mails(self._store, printable(recipient))
+            admission = self._flood.admit(inside or token, len(raw), now, is_null=is_null, earlier=earlier)
+            if admission not in (Admission.WHOLE, Admission.STATEMENTS):
                 return self._over_bound(admission, raw, sender, recipient, token, now)
+        is_whole = admission is not Admission.STATEMENTS
         rules = self._rulebook.current
         reading = rules.reader.read(raw)
         proof = proof_of(self._signer, printable(recipient), token, reading.evidence, today=_day(now))
         judged = [(evidence, *rules.judged(evidence)) for evidence in reading.evidence]
+        left_out: tuple[str, ...] = () if is_whole else (CONTENT_LEFT_OUT,)
+        if cut:
+            left_out += ("longer than the size limit: only its start is kept",)
         mail = bounces.BounceMail(
-            raw=raw,
+            raw=raw if is_whole else raw[:_HEAD_OCTETS],
             size=len(raw),
             kind=reading.kind,
             # An argument or an SMTP command may hold octets that are no text, which a database refuses.
@@ -113,7 +124,11 @@ class Ingester:
             own_queue_id=own_queue_id(raw),
             trust=proof.trust,
             trust_reason=proof.reason,
-            notes=(*reading.notes, *(("longer than the size limit: only its start is kept",) if cut else ())),
+            notes=(
+                *reading.notes,
+                *(() if is_whole else (CONTENT_LEFT_OUT,)),
+                *(("longer than the size limit: only its start is kept",) if cut else ()),
+            ),
         )
 
         digest = bounces.bounce_digest(raw, mail.envelope_recipient)

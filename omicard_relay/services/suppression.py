@@ -25,7 +25,15 @@ from omicard_relay.store.bounces import count
 from omicard_relay.store.due import Due, close_due, find_due, look_safely
 from omicard_relay.store.engine import Store, Tx
 from omicard_relay.store.failures import complaints, failure_times, sent_as, tellings
-from omicard_relay.store.lists import BY_POLICY, add_entry, covering_entries, find_liftable, remove_entry, runs_out
+from omicard_relay.store.lists import (
+    BY_POLICY,
+    add_entry,
+    covering_entries,
+    find_liftable,
+    remove_entry,
+    runs_out,
+    taken_off,
+)
 from omicard_relay.tables.suppress import SuppressRule
 
 __all__ = ["COMPLAINTS", "MARKETING", "consider", "lift", "look_at", "settle", "settle_all", "unsubscribe"]
@@ -74,6 +82,9 @@ def consider(
     times = failure_times(tx, address, rule.code, since=since, sender_domain=sender, kind=kind)
     if not rule.is_fulfilled(times, happened):
         return None
+    forgiven = taken_off(tx, address, scope)
+    if forgiven is not None and not rule.is_fulfilled([time for time in times if time >= forgiven], happened):
+        return None  # a person has decided on those
     repeats = runs_out(tx, address, scope, now=now) if rule.doubling else 0
     expires = happened + timedelta(days=rule.holds_days(repeats))
     if expires <= now:
@@ -109,12 +120,13 @@ def lift(
 ) -> list[int]:
     """A delivery to the address: take its soft entries off, those that the rules let a later delivery lift; gives the changes.
 
+    A delivery that is read late lifts where too few failures came after it, too.
     Entries that a person made, and those of codes that say that the mailbox is gone, stay.
     """
     changes = []
-    for entry in find_liftable(tx, address, before=happened, now=now):
+    for entry in find_liftable(tx, address, before=now + timedelta(days=1), now=now):
         rule = rules.get(entry.bounce_code or 0)
-        if rule is not None and rule.lifted_by_delivery:
+        if rule is not None and rule.lifted_by_delivery and _is_answered(tx, address, entry, rule, happened):
             note = f"delivered {happened:%Y-%m-%d %H:%M}Z: {source}"
             changes.append(remove_entry(tx, entry.entry_id, who=BY_POLICY, now=now, note=note))
     return changes
@@ -196,6 +208,17 @@ def look_at(tx: Tx, due: Due, rules: Mapping[int, SuppressRule], *, now: datetim
             recipient_id=due.recipient_id,
             new_address=due.new_address,
         )
+
+
+def _is_answered(tx: Tx, address: str, entry: ListEntry, rule: SuppressRule, delivered: datetime) -> bool:
+    """Whether the delivery came after the entry's last failure; or, read late, between its failures, and leaves too few."""
+    last = entry.happened or entry.created
+    if last < delivered:
+        return True
+    sender, kind = _named(entry.scope, "sender"), _named(entry.scope, "kind")
+    since = max(delivered, last - timedelta(days=rule.days))
+    times = failure_times(tx, address, rule.code, since=since, sender_domain=sender, kind=kind)
+    return not rule.is_fulfilled(times, last)
 
 
 def _look_once(tx: Tx, due: Due, rules: Mapping[int, SuppressRule], now: datetime) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "list_value",
     "remove_entry",
     "runs_out",
+    "taken_off",
     "undo_change",
 ]
 
@@ -148,6 +149,21 @@ def runs_out(tx: Tx, value: str, scope: str, *, now: datetime) -> int:
     return int(tx.execute(_RAN_OUT, named).scalar_one())
 
 
+def taken_off(tx: Tx, value: str, scope: str) -> datetime | None:
+    """When a person last took a known bounce of this value and scope off that the policy had made; None: never."""
+    by_person = sa.exists().where(
+        list_change.c.entry_id == list_entry.c.id, list_change.c.what == "remove", list_change.c.who != BY_POLICY
+    )
+    query = sa.select(sa.func.max(list_entry.c.removed)).where(
+        list_entry.c.list_name == ListName.KNOWN_BOUNCE,
+        list_entry.c.value.in_(spellings(tx, list_value(value))),
+        list_entry.c.scope == scope,
+        list_entry.c.created_by == BY_POLICY,
+        by_person,
+    )
+    return tx.execute(query).scalar_one()
+
+
 def undo_change(tx: Tx, change_id: int, *, who: str, now: datetime) -> ListEntry:
     """Take one change back: an added entry goes, a removed one returns. Raises StoreError when that is done already."""
     change = tx.execute(sa.select(list_change).where(list_change.c.id == change_id)).first()
@@ -159,6 +175,9 @@ def undo_change(tx: Tx, change_id: int, *, who: str, now: datetime) -> ListEntry
         raise StoreError(f"change {change_id} is undone already.")
     if not wants_removed and _held(tx, ListName(row.list_name), row.value, row.scope, now) is not None:
         raise StoreError(f"{row.value} is on {row.list_name} again already; nothing was changed.")
+    if not wants_removed and row.expires is not None and row.expires <= now:
+        ended = f"{row.expires:%Y-%m-%d %H:%M}Z"
+        raise StoreError(f"that entry of {row.value} ran out at {ended} and would hold nothing; nothing was changed.")
     tx.execute(list_entry.update().where(list_entry.c.id == row.id).values(removed=now if wants_removed else None))
     _log(tx, now, who, "remove" if wants_removed else "add", row.id, f"undo of change {change_id}")
     return _entry(row)

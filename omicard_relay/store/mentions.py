@@ -1,9 +1,10 @@
 """Where an address stands in texts: of any table, found by the schema itself, and of contents of mails.
 
 Meant is this address alone, in any case: not `joann@example.com` for `ann@example.com`, not `ann@example.com.tw`. Known is
-also its spelling in a VERP address (`ann=example.com`), in a link (`ann%40example.com`) and in quoted-printable; in the
-content of a mail, base64 too.
-Known limits: an address that an `=` precedes is taken for this one, outside of columns that hold nothing but an address.
+also its spelling in a VERP address (`list-ann=example.com@…`), in a link (`ann%40example.com`) and in quoted-printable; in
+the content of a mail, base64 too.
+Known limits: an address that an `=` precedes is taken for this one, outside of columns that hold nothing but an address; so
+is the VERP of another one that ends in it behind a hyphen or a plus sign. Another spelling of an IDN domain is not found.
 Broken over lines, in pictures, or in archives it is not found. Released rules (`rule_release`) are not looked at.
 """
 
@@ -26,7 +27,12 @@ __all__ = ["Mention", "find_rows", "mask_row", "searched_tables"]
 _PAGE = 20_000
 #: Octets of a line of base64 that may be part of an encoded text.
 _BASE64_LINE = re.compile(rb"[A-Za-z0-9+/]{16,}={0,2}")
-_JOINERS = "(?:@|=40|%40|=|&#64;)"
+_JOINERS = "(?:@|=40|%40|&#64;)"
+#: Before an address, and before its VERP spelling, which has the list's name and a hyphen or a plus sign in front.
+_NO_MORE, _NO_MORE_VERP = r"(?<![\w.+-])", r"(?<![\w.])"
+_END = r"(?![\w-]|\.\w)"
+#: Columns that hold one address and nothing else: an `=` or a quote in it is part of another person's.
+_ADDRESSES = frozenset({"address", "address_key", "original_key", "original_address", "new_address", "value"})
 
 
 class Mention:
@@ -35,29 +41,27 @@ class Mention:
     def __init__(self, address: str) -> None:
         self.key = address_key(address)
         local, _, domain = self.key.rpartition("@")
-        forms = {
-            re.escape(unicodedata.normalize(form, local)) + _JOINERS + re.escape(unicodedata.normalize(form, domain))
-            for form in ("NFC", "NFD")
-        }
-        pattern = rf"(?<![\w.+-])(?:{'|'.join(sorted(forms))})(?![\w-]|\.\w)"
-        self._text = re.compile(pattern, re.IGNORECASE)
+        forms = dict.fromkeys(
+            (unicodedata.normalize(form, local), unicodedata.normalize(form, domain)) for form in ("NFC", "NFD")
+        )
+        self._text = re.compile("|".join(_pattern(_spelled(one), _spelled(two)) for one, two in forms), re.IGNORECASE)
         # Octets that are no ASCII letters are parts of others': a boundary before and behind them is taken for one.
         self._octets = [
             re.compile(
-                rb"(?<![\w.+-])" + b"(?:@|=40|%40|=|&#64;)".join((_literal(local, form), _literal(domain, form)))
-                + rb"(?![\w-]|\.\w)",
+                _pattern(*(_spelled(half.encode("utf-8", "surrogatepass").decode("latin-1")) for half in form)).encode(
+                    "latin-1"
+                ),
                 re.IGNORECASE,
             )
-            for form in ("NFC", "NFD")
-        ]  # fmt: skip
+            for form in forms
+        ]
         #: For LIKE, escaped by `/`; letters that are not ASCII stand for any, and so does what joins the halves.
         self.like = f"%{_like(local)}%{_like(domain)}%"
 
-    def mask(self, text: str, name: str) -> str:
-        """The text with another name wherever the address stands."""
-        if text.count("@") == 1 and not any(character.isspace() for character in text) and address_key(text) == text:
-            # Nothing but an address: this one or another.
-            return name if text == self.key else text
+    def mask(self, text: str, name: str, *, is_address: bool = False) -> str:
+        """The text with another name wherever the address stands; `is_address`: the text is nothing but one."""
+        if is_address and text.count("@") == 1 and not any(character.isspace() for character in text):
+            return name if address_key(text) == self.key else text
         return self._text.sub(name, text)
 
     def is_in(self, raw: bytes) -> bool:
@@ -82,7 +86,15 @@ def find_rows(store: Store, mention: Mention) -> Iterator[tuple[sa.Table, list[t
         for part in _parts(store, table):
             with store.read() as tx:
                 rows = tx.execute(query.where(part)).all()
-            yield table, [tuple(row[: len(keys)]) for row in rows if _is_named(row[len(keys) :], mention)]
+            names_of = [column.name for column in texts]
+            yield (
+                table,
+                [
+                    tuple(row[: len(keys)])
+                    for row in rows
+                    if _masked(dict(zip(names_of, row[len(keys) :], strict=True)), mention, "")
+                ],
+            )
 
 
 def mask_row(tx: Tx, table: sa.Table, key: tuple[Any, ...], mention: Mention, name: str) -> bool:
@@ -98,12 +110,10 @@ def mask_row(tx: Tx, table: sa.Table, key: tuple[Any, ...], mention: Mention, na
 
 
 def _masked(row: Mapping[str, Any], mention: Mention, name: str) -> dict[str, str]:
-    fresh = {column: mention.mask(text, name) for column, text in row.items() if text}
+    fresh = {
+        column: mention.mask(text, name, is_address=column in _ADDRESSES) for column, text in row.items() if text
+    }
     return {column: text for column, text in fresh.items() if text != row[column]}
-
-
-def _is_named(texts: tuple[Any, ...], mention: Mention) -> bool:
-    return any(text and mention.mask(text, "") != text for text in texts)
 
 
 def _texts(table: sa.Table) -> list[sa.Column[Any]]:
@@ -129,12 +139,27 @@ def _parts(store: Store, table: sa.Table) -> Iterator[sa.ColumnElement[bool]]:
 
 def _like(text: str) -> str:
     return "".join(
-        "%" if not character.isascii() else f"/{character}" if character in "/_%" else character for character in text
+        character if character.isascii() and character.isalnum() else "%" for character in text
     )
 
 
-def _literal(text: str, form: str) -> bytes:
-    return re.escape(unicodedata.normalize(form, text).encode("utf-8", "surrogatepass"))  # type: ignore[arg-type]
+def _spelled(text: str) -> str:
+    """A pattern for a half of an address: its signs also as in a link or in quoted-printable (`%2B`, `=2B`)."""
+    return "".join(
+        character
+        if character.isascii() and character.isalnum()
+        else f"(?:{re.escape(character)}|[%=]{ord(character):02x})"
+        if character.isascii()
+        else re.escape(character)
+        for character in text
+    )
+
+
+def _pattern(local: str, domain: str) -> str:
+    """By itself; in VERP; and the wrong way round, as SRS writes it."""
+    return (
+        rf"{_NO_MORE}{local}{_JOINERS}{domain}{_END}|{_NO_MORE_VERP}{local}={domain}{_END}|(?<==){domain}={local}(?=@)"
+    )
 
 
 def _readings(raw: bytes) -> Iterator[bytes]:

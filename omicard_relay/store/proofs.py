@@ -58,14 +58,17 @@ def find_proof(tx: Tx, entry: ListEntry) -> Proof | None:
     if not name or (by == "bounce" and not name.isalnum()):
         return None
     if by == "log":
-        query = _LINES.where(attempt.c.queue_id == name, attempt.c.bounce_code == entry.bounce_code)
+        query, code = _LINES.where(attempt.c.queue_id == name, attempt.c.outcome.in_(GIVEN_UP)), attempt.c.bounce_code
     elif by == "bounce":
-        query = _STATEMENTS.where(bounce_report.c.mail_digest.startswith(name))
-        if entry.bounce_code is not None:
-            query = query.where(bounce_report.c.bounce_code == entry.bounce_code)
+        query = _STATEMENTS.where(bounce_report.c.mail_digest.startswith(name), bounce_report.c.trust == Trust.PROVEN)
+        code = bounce_report.c.bounce_code
     else:
         return None
-    row = tx.execute(query.where(recipient.c.address_key == entry.value).order_by(sa.desc("time")).limit(1)).first()
+    query = query.where(recipient.c.address_key == entry.value)
+    if entry.bounce_code is not None:
+        # The same code first: `rules rejudge` may have given it another since.
+        query = query.order_by(sa.case((code == entry.bounce_code, 0), else_=1))
+    row = tx.execute(query.order_by(sa.desc("time")).limit(1)).first()
     return None if row is None else _proof(row, entry.source)
 
 

@@ -28,6 +28,7 @@ REST = b"From: MAILER-DAEMON\r\nSubject: Undelivered\r\n\r\nwords\r\n"
         pytest.param(REST, None, id="none"),
         pytest.param(b"X: " + b"a" * 70_000 + b"\r\n" + OWN + REST, None, id="far below"),
         pytest.param(b"Received: by x (Postfix) id ; now\r\n\r\n", None, id="no id"),
+        pytest.param(OWN.replace(b"(Postfix)", b"(Postfix, from userid 33)") + REST, None, id="of sendmail(1)"),
         pytest.param(b"", None, id="empty"),
     ],
 )

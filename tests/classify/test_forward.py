@@ -88,8 +88,8 @@ def test_the_memory_of_the_judge_does_not_mix_them():
         assert JUDGE.judge(report("550 5.1.1 no such user", final="smith@b.example")).bounce_code == 920
 
 
-def test_an_alias_of_our_own_postfix_is_no_forward_of_the_recipient():
-    assert JUDGE.judge(report("550 5.1.1 no such user", road=Road.LOG)).bounce_code == 902
+def test_an_alias_of_our_own_postfix_that_leads_elsewhere_is_a_forward():
+    assert JUDGE.judge(report("550 5.1.1 no such user", road=Road.LOG)).bounce_code == 920
 
 
 def test_a_report_of_no_failure_stays_one():

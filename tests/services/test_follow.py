@@ -394,8 +394,28 @@ def test_mail_that_is_not_ours_suppresses_nobody(store, take):
 
 def test_the_address_that_we_were_given_is_suppressed_not_what_an_alias_made_of_it(store, take):
     queued(store, "ann@a.example")
-    take(delivery("x@inside.example", "bounced", UNKNOWN, original="ann@a.example"))
+    take(delivery("ann@inside.example", "bounced", UNKNOWN, original="ann@a.example"))
     assert [value for value, *_ in known_bounces(store)] == ["ann@a.example"]
+
+
+def test_a_mailbox_to_which_an_alias_leads_is_not_our_recipients(store, take):
+    queued(store, "ann@a.example")
+    take(delivery("bob@inside.example", "bounced", UNKNOWN, original="ann@a.example"))
+    assert 902 not in rows(store, schema.attempt, "bounce_code")
+    assert known_bounces(store) == []
+
+
+def test_a_fault_in_settling_loses_no_line_and_is_put_aside(store, take, monkeypatch):
+    queued(store, "ann@a.example", "bob@a.example")
+    take(delivery("ann@a.example", "bounced", UNKNOWN))
+    with store.write() as tx:
+        tx.execute(schema.suppression_due.insert().values(attempt_id=rows(store, schema.attempt, "id")[0]))
+    monkeypatch.setattr("omicard_relay.services.suppression.look_at", lambda *_, **__: 1 / 0)
+    take(delivery("bob@a.example", "sent", "250 ok"))
+    take(delivery("bob@a.example", "sent", "250 ok", at=9))
+    assert states(store)["bob@a.example"] == "delivered"
+    assert rows(store, schema.counter) == [("suppress.failed", 1)]
+    assert [time is not None for time in rows(store, schema.suppression_due, "not_before")] == [True]
 
 
 def test_an_address_without_a_name_never_lists_its_whole_domain(store, take):

@@ -131,3 +131,22 @@ def test_it_goes_on_where_the_store_shows_that_others_left_off(tmp_path, kept):
     wanted = 10 if kept == "whole" else 40
     assert admitted(of_mails, 100)[Admission.WHOLE] == wanted
     assert admitted(of_octets, 100, octets=1000)[Admission.WHOLE] == wanted
+
+
+def test_a_flood_of_reports_keeps_no_answer_out():
+    bound = a_bound()
+    admitted(bound, 1000)
+    assert bound.admit(NO_TOKEN, 1, NOW, is_null=False) is Admission.WHOLE
+    found = [bound.admit(NO_TOKEN, 1, NOW, is_null=False) for _ in range(100)]
+    assert found.count(Admission.WHOLE) == 59
+
+
+def test_of_a_token_with_too_many_octets_the_statements_stay():
+    bound = a_bound()
+    assert bound.admit(proven(), 1, NOW, earlier=(3, ingest_flood._OCTETS_PER_TOKEN)) is Admission.STATEMENTS
+
+
+def test_what_other_processes_took_of_a_token_counts():
+    bound = a_bound(mails=1)
+    found = [bound.admit(proven(), 1, NOW, earlier=(ingest_flood._PER_TOKEN, 1)) for _ in range(2)]
+    assert found == [Admission.WHOLE, Admission.NOTE]

@@ -26,11 +26,11 @@ def keep(tx, name, *, trust=Trust.CLAIMED, notes=(), age=0):
 def test_only_whole_unproven_and_recent_mails_count(tmp_path):
     with a_store(tmp_path) as store:
         with store.write() as tx:
-            assert unproven_since(tx, NOW) == (0, 0)
+            assert unproven_since(tx, NOW, is_null=True) == (0, 0)
             keep(tx, "one")
             keep(tx, "two", notes=("a note of the reader",), age=59)
             keep(tx, "old", age=61)
             keep(tx, "proven", trust=Trust.PROVEN)
             keep(tx, "bounded", notes=(OVER_BOUND,))
         with store.read() as tx:
-            assert unproven_since(tx, NOW - timedelta(minutes=1)) == (2, 200)
+            assert unproven_since(tx, NOW - timedelta(minutes=1), is_null=True) == (2, 200)

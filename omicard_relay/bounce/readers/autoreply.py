@@ -14,6 +14,7 @@ from collections.abc import Iterable, Set
 from omicard_relay.bounce.headers import Head
 from omicard_relay.bounce.letter import Letter
 from omicard_relay.bounce.readers.moved import new_address
+from omicard_relay.bounce.recipients import list_of
 from omicard_relay.bounce.result import MailReading, reading
 from omicard_relay.bounce.systems import is_system
 from omicard_relay.bounce.text import addresses_in, first_address, unquoted
@@ -216,16 +217,18 @@ def _is_field_block(lines: Iterable[str]) -> bool:
 def _answerer(letter: Letter) -> str:
     """Whose mailbox answers: From, unless a system answers in its stead."""
     if letter.sender and not letter.from_daemon:
-        return letter.sender
+        return list_of(letter.sender) or letter.sender
     names = (letter.head.get("x-autoreply-from"), letter.head.get("x-auto-reply-from"), letter.head.get("reply-to"))
     found = next((address for name in names if "@" in (address := first_address(name))), "")
-    return found or letter.sender
+    return found or list_of(letter.sender) or letter.sender
 
 
 def _told_answerer(letter: Letter, words: str, new: str) -> str:
     """Whom a system answers for: the one address of the sender's own domain that subject or words name."""
     domain = letter.sender.partition("@")[2].lower()
-    names = {found.address.lower(): found.address for found in addresses_in(f"{letter.subject[:_SUBJECT_LIMIT]}\n{words}")}
+    names = {
+        found.address.lower(): found.address for found in addresses_in(f"{letter.subject[:_SUBJECT_LIMIT]}\n{words}")
+    }
     not_these = _known(letter) | {new.lower()}
     told = [name for key, name in names.items() if key not in not_these and key.rpartition("@")[2] == domain]
     return told[0] if len(told) == 1 else ""

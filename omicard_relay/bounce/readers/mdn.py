@@ -47,7 +47,9 @@ def _is_sieve_reject(letter: Letter, disposition: str) -> bool:
     if "deleted" not in disposition or "mdn-sent-automatically" not in disposition:
         return False
     told = f"{letter.head.get('auto-submitted')} {letter.subject[:100]} {letter.own_words[:500]}".lower()
-    return "(rejected)" in told or "automatically rejected" in told or "was refused by the recipient's mail filter" in told
+    return (
+        "(rejected)" in told or "automatically rejected" in told or "was refused by the recipient's mail filter" in told
+    )
 
 
 def _evidence(letter: Letter, fields: Group, note: str) -> Evidence:

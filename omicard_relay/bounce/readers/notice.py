@@ -17,7 +17,7 @@ from omicard_relay.bounce.readers.plain import general_stanzas, report_evidence
 from omicard_relay.bounce.result import MailReading, reading
 from omicard_relay.bounce.stanzas import Stanza, has_code
 from omicard_relay.bounce.systems import is_system
-from omicard_relay.bounce.text import unquoted
+from omicard_relay.bounce.text import addresses_in, unquoted
 from omicard_relay.mail import MailKind
 from omicard_relay.tables.responders import Means, Responders, Where
 
@@ -60,6 +60,8 @@ class Notice:
         told = said.get(Means.UNDELIVERED)
         if told is None and Means.DELAYED not in said and Means.DELIVERED not in said:
             return self._of_owner(letter, said, bool(marks))
+        if _is_for_administrator(letter):
+            return reading(letter, MailKind.OTHER, (), "a notice to an administrator")
         stanzas = tuple(stanza for stanza in general_stanzas(letter) if stanza.recipient)
         if Means.OWNER in said and not stanzas:
             return self._of_owner(letter, said, bool(marks))
@@ -92,6 +94,12 @@ def _marks(letter: Letter) -> int:
     marks += 2 * bool(letter.returned.get("from") or letter.returned.get("subject"))
     own = letter.own_words[:_LIMIT]
     return marks + has_code(own) + (_QUOTES.search(own) is not None)
+
+
+def _is_for_administrator(letter: Letter) -> bool:
+    """Whether it is addressed to the very mailbox that it comes from: our own system tells of a mail of others."""
+    sender = letter.sender.lower()
+    return any(found.address.lower() == sender for found in addresses_in(letter.head.get("to")[:2_000]))
 
 
 def _is_enough(letter: Letter, marks: int, told: bool, named: bool, stated: Mapping[Means, bool]) -> bool:
