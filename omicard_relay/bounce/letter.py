@@ -34,7 +34,8 @@ _DAEMONS = frozenset(
 _DAEMON_NAME = Says(r"mail(?:er)?[ -]{0,2}(?:delivery|daemon)|delivery (?:sub)?system|postmaster|system administrator")
 _FAILURE = Says(
     r"undeliver|delivery (?:status|failure|failed|notification|report|problem|error|has failed|delayed|delay\b)|failure notice"
-    r"|returned mail|mail delivery|delivery.{0,20}(?:fail|unsuccess)|non[ -]?delivery|(?:could|can|was|were|did|do|has|is) ?n[o'’]t (?:be(?:en)? )?deliver"
+    r"|returned mail|mail delivery|delivery.{0,20}(?:fail|unsuccess)|non[ -]?delivery"
+    r"|(?:could|can|was|were|did|do|has|is) ?n[o'’]t (?:be(?:en)? )?deliver"
     r"|(?:mail|message|e-mail).{0,30}(?:not delivered|undelivered|returned|failure|failed|bounced)"
     r"|warning: (?:could not send|message)|delayed mail|mail system error|unzustellbar|nicht zu(?:ge)?stell|zustellung fehl"
     r"|non remis|échec de|remise impossible|no se (?:pudo|ha podido|puede) entregar|no entregado|no se entreg"

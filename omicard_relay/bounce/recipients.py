@@ -25,7 +25,7 @@ def is_mailbox(name: str) -> bool:
 
 
 def is_list_owner(address: str) -> bool:
-    """Whether a list manager's own address writes (RFC 2142 §6 and the use of Mailman, Majordomo, ezmlm), not a member by it."""
+    """Whether a list manager's own address writes (RFC 2142 §6; Mailman, Majordomo, ezmlm), not a member by it."""
     return list_of(address) != ""
 
 

@@ -161,7 +161,8 @@ def taken_off(tx: Tx, value: str, scope: str) -> datetime | None:
         list_entry.c.created_by == BY_POLICY,
         by_person,
     )
-    return tx.execute(query).scalar_one()
+    found: datetime | None = tx.execute(query).scalar_one()
+    return found
 
 
 def undo_change(tx: Tx, change_id: int, *, who: str, now: datetime) -> ListEntry:

@@ -110,9 +110,7 @@ def mask_row(tx: Tx, table: sa.Table, key: tuple[Any, ...], mention: Mention, na
 
 
 def _masked(row: Mapping[str, Any], mention: Mention, name: str) -> dict[str, str]:
-    fresh = {
-        column: mention.mask(text, name, is_address=column in _ADDRESSES) for column, text in row.items() if text
-    }
+    fresh = {column: mention.mask(text, name, is_address=column in _ADDRESSES) for column, text in row.items() if text}
     return {column: text for column, text in fresh.items() if text != row[column]}
 
 
@@ -138,9 +136,7 @@ def _parts(store: Store, table: sa.Table) -> Iterator[sa.ColumnElement[bool]]:
 
 
 def _like(text: str) -> str:
-    return "".join(
-        character if character.isascii() and character.isalnum() else "%" for character in text
-    )
+    return "".join(character if character.isascii() and character.isalnum() else "%" for character in text)
 
 
 def _spelled(text: str) -> str:

@@ -40,22 +40,22 @@ def test_who_speaks_of_bounces_is_none(head: str) -> None:
         (
             "From: Postmaster <postmaster@evil.example>\nSubject: Mail delivery failed",
             "5 pending messages for ann@far.example could not be delivered. Click here to retrieve them.",
-            MailKind.OTHER,
+            MailKind.NOT_A_BOUNCE,
         ),
         (
             "From: Mail Delivery System <x@evil.example>\nSubject: Undelivered Mail Returned to Sender\nReturn-Path: <>",
             "Verify your mailbox ann@far.example now or mail cannot be delivered: https://evil.example/login",
-            MailKind.OTHER,
+            MailKind.NOT_A_BOUNCE,
         ),
         (
             "From: postmaster@evil.example\nSubject: 郵件傳遞失敗通知",
             "您有 5 封待處理郵件無法送達 ann@far.example，請點擊此處取回。",
-            MailKind.OTHER,
+            MailKind.NOT_A_BOUNCE,
         ),
         (
             "From: postmaster@evil.example\nSubject: 邮件投递失败",
             "您有 5 封待处理邮件，请点击此处取回。ann@far.example 无法送达",
-            MailKind.OTHER,
+            MailKind.NOT_A_BOUNCE,
         ),
     ],
     ids=["person-like", "postmaster", "daemon", "zh-TW", "zh-CN"],
