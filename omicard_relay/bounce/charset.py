@@ -52,9 +52,12 @@ _KANA = re.compile("[ぁ-ん]")
 #: Cyrillic, one octet a letter: small letters are capitals under the other name, so the commonest small ones decide.
 _CYRILLIC = ("koi8-r", "windows-1251")
 _COMMON_CYRILLIC = re.compile("[оеаинтсрвлкмдпуя]")
+#: A few octets may be anything; and Chinese has no spaces between words.
+_CYRILLIC_OCTETS, _LONGEST_WORD = 24, 30
 #: Western texts have letters beyond ASCII one at a time, Cyrillic ones whole words.
 _LONG_RUN = re.compile(rb"[\x80-\xff]{4,}")
 _GUESS_OCTETS = 4096
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SEVEN_BIT_OCTETS = bytes(range(0x80))
 # Between `?` no other `?` may stand, so that a run is read once and time stays linear.
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:+-]{1,40})(?:\*[A-Za-z-]{1,20})?\?([bBqQ])\?([^?]*)\?=")
@@ -77,7 +80,8 @@ def decode_bytes(raw: bytes, charset: str = "") -> str:
     if name.replace("-", "_") in _REFUSED:
         name = "windows-1252"
     try:
-        return raw.decode(name, "replace")
+        # UTF-7 can spell half a character, which no other text can hold.
+        return _SURROGATE.sub("\ufffd", raw.decode(name, "replace"))
     except (LookupError, UnicodeError, ValueError):
         return raw.decode(_guessed(raw), "replace")
 
@@ -153,7 +157,8 @@ def _guessed(raw: bytes) -> str:
     eight_bit = len(sample.translate(None, _SEVEN_BIT_OCTETS))
     if eight_bit < 8:
         return "windows-1252"
-    if sum(map(len, _LONG_RUN.findall(sample))) * 2 > eight_bit:
+    runs = [len(run) for run in _LONG_RUN.findall(sample)]
+    if eight_bit >= _CYRILLIC_OCTETS and runs and max(runs) <= _LONGEST_WORD and sum(runs) * 2 > eight_bit:
         counts = {name: len(_COMMON_CYRILLIC.findall(sample.decode(name, "replace"))) for name in _CYRILLIC}
         likely = max(counts, key=lambda name: counts[name])
         if counts[likely] * 2 > eight_bit:

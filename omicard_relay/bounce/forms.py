@@ -13,7 +13,7 @@ import re2
 from omicard_relay.bounce.fields import RECIPIENT_LIMIT
 from omicard_relay.bounce.lazily import once
 from omicard_relay.bounce.letter import Letter
-from omicard_relay.bounce.recipients import is_list_owner
+from omicard_relay.bounce.recipients import is_list_owner, list_of
 from omicard_relay.bounce.stanzas import Stanza
 from omicard_relay.bounce.text import addresses_in
 from omicard_relay.mail import Stage
@@ -243,6 +243,9 @@ def _completed(name: str, domain: str, letter: Letter) -> str:
         for found in addresses_in(letter.returned.get(field)):
             if found.address.lower().rpartition("@")[0] == low:
                 return found.address
+    manager = list_of(letter.sender)
+    if manager.partition("@")[0].lower() == low:
+        return manager
     return f"{name}@{domain}" if domain else name
 
 

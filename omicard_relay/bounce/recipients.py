@@ -15,7 +15,7 @@ __all__ = ["is_list_owner", "is_mailbox", "list_of", "our_addresses", "returned_
 
 _OURS = ("to", "from", "sender", "delivered-to", "envelope-to", "x-original-to", "reply-to")
 _THEIRS = ("from", "sender", "reply-to", "return-path")
-_MANAGER = re.compile(r"owner-(.{1,100})|(.{1,100})-(?:owner|bounces?|admin|request|help|errors?)", re.I)
+_MANAGER = re.compile(r"owner-(.{1,100})|(.{1,100})-(?:owner|bounces|request)", re.I)
 _VERP_FIELDS = ("to", "delivered-to", "envelope-to", "x-original-to")
 
 

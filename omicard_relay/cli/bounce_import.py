@@ -219,7 +219,7 @@ def _row(done: "Imported") -> Row:
 
 
 def _is_imap(path: str) -> bool:
-    return path.startswith(("imap://", "imaps://"))
+    return path.lower().startswith(("imap://", "imaps://"))
 
 
 def _mailbox(

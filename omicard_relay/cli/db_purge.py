@@ -71,7 +71,8 @@ def purge_command(ctx: click.Context, dry_run: bool, older_than: int | None, mai
         if is_tty:
             click.echo(f"\r\x1b[K{say('purge-progress', count=sum(counts.values()))}", nl=False, err=True)
 
-    done = purge(store, cutoffs, clock=lambda: datetime.now(UTC), holder=me(), on_progress=progress)
+    is_daily = older_than is None and not mails_only
+    done = purge(store, cutoffs, clock=lambda: datetime.now(UTC), holder=me(), is_daily=is_daily, on_progress=progress)
     assert done is not None  # noqa: S101 - None is for what is done only when it is due
     if is_tty:
         click.echo(err=True)

@@ -84,12 +84,14 @@ def purge(
     clock: Callable[[], datetime],
     holder: str,
     only_when_due: bool = False,
+    is_daily: bool = True,
     is_stopped: Callable[[], bool] = lambda: False,
     on_progress: Callable[[dict[str, int]], None] = lambda counts: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Purged | None:
     """Delete what is old; None with `only_when_due` where it was done within a day or another one does it.
 
+    Only what `is_daily` is noted as done: what somebody deletes by other days by hand leaves the daily one due.
     Raises StoreBusyError where another one does it otherwise.
     """
     now = clock()
@@ -110,7 +112,9 @@ def purge(
         done.is_whole = False
         raise
     finally:
-        _patiently(store, partial(leases.finish, name=_NAME, holder=holder, done=now if done.is_whole else None))
+        _patiently(
+            store, partial(leases.finish, name=_NAME, holder=holder, done=now if done.is_whole and is_daily else None)
+        )
     return done
 
 

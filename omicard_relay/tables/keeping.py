@@ -23,4 +23,5 @@ def check_evidence_days(
         return
     codes = ", ".join(str(code) for code, rule in sorted(suppress.items()) if rule.days >= days)
     why = f"suppress.toml counts failures with {codes} for longer" if codes else "the return path proves for longer"
-    raise TableError(f"`{name}`: {days} days are too few, {why}; write {least} or more, or 0 for ever.")
+    for_ever = ", or 0 for ever" if name.startswith("keep.") else ""
+    raise TableError(f"`{name}`: {days} days are too few, {why}; write {least} or more{for_ever}.")

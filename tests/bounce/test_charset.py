@@ -120,3 +120,31 @@ def test_transfer_encodings(raw: bytes, encoding: str, octets: bytes) -> None:
 @given(st.binary(max_size=300), st.sampled_from(["base64", "quoted-printable", "7bit", ""]))
 def test_any_octets_under_any_encoding_never_raise(raw: bytes, encoding: str) -> None:
     decode_transfer(raw, encoding)
+
+
+@pytest.mark.parametrize("claimed", ["", "us-ascii", "iso-8859-1", "utf-8"])
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [
+        ("koi8-r", "Почтовый ящик получателя переполнен, письмо не доставлено."),
+        ("windows-1251", "Почтовый ящик получателя переполнен, письмо не доставлено."),
+        ("cp932", "あなたのメールはお届けできませんでした。宛先をご確認ください。"),
+        ("euc_jp", "あなたのメールはお届けできませんでした。宛先をご確認ください。"),
+        ("cp950", "您的信件無法送達，收件人的信箱已滿，請稍後再試。"),
+        ("gb18030", "您的邮件无法送达，收件人的邮箱已满，请稍后再试。"),
+    ],
+)
+def test_text_under_no_or_a_wrong_name_is_told_by_its_letters(charset: str, text: str, claimed: str) -> None:
+    assert decode_bytes(text.encode(charset), claimed) == text
+
+
+@pytest.mark.parametrize("claimed", ["", "us-ascii", "iso-8859-1"])
+def test_western_letters_are_not_taken_for_cyrillic(claimed: str) -> None:
+    text = (
+        "Città: è già là, perché è così più bella; è qualità, è libertà, è novità, è però più età, è là, è già, è giù"
+    )
+    assert decode_bytes(text.encode("windows-1252"), claimed) == text
+
+
+def test_half_a_character_of_utf7_becomes_a_replacement() -> None:
+    assert decode_bytes(b"a +2AA- b", "utf-7") == "a \ufffd b"

@@ -205,6 +205,12 @@ def test_one_at_a_time_and_once_a_day(store):
         ) == is_due
 
 
+def test_what_goes_by_hand_by_other_days_leaves_the_daily_one_due(store):
+    assert run(store, is_daily=False).is_whole
+    assert run(store, only_when_due=True) is not None
+    assert purge(store, Cutoffs(), clock=lambda: NOW, holder="me:1", only_when_due=True) is None
+
+
 def test_who_lost_the_work_to_another_stops(store):
     for number in range(120):
         add_attempt(store, f"l{number}", ANN, None, time=OLD)

@@ -65,7 +65,7 @@ class Notice:
         stanzas = tuple(stanza for stanza in general_stanzas(letter) if stanza.recipient)
         if Means.OWNER in said and not stanzas:
             return self._of_owner(letter, said, bool(marks))
-        if not _is_enough(letter, marks, bool(told), bool(stanzas), stated):
+        if not _is_enough(letter, marks, told is not False, bool(stanzas), stated):
             return None
         action = _action(said)
         if action == "delivered" and not stanzas:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from omicard_relay.bounce.result import MailReading
 from omicard_relay.mail import MailKind
 from tests.mailreading import read_mail
 
@@ -9,7 +10,7 @@ NULL = "Return-Path: <>\nFrom: Mail Gateway <mailgw@far.example>\n"
 PERSON = "Return-Path: <ann@far.example>\nFrom: Ann <ann@far.example>\n"
 
 
-def read(head: str, subject: str, body: str):  # type: ignore[no-untyped-def]
+def read(head: str, subject: str, body: str) -> MailReading:
     return read_mail(
         f"{head}To: b+t@bounces.shop.example\nSubject: {subject}\nContent-Type: text/plain; charset=utf-8\n\n{body}\n".encode()
     )
@@ -60,7 +61,7 @@ def test_person_who_says_the_same_writes_no_notice(body: str) -> None:
             MailKind.AUTOREPLY,
         ),
         (
-            NULL.replace("mailgw", "postmaster") + "Delivered-To: x@shop.example\nCc: postmaster@far.example\n",
+            "Return-Path: <>\nFrom: Ann <ann@far.example>\n",
             "Held mail",
             "Please click below to confirm that you are human. Your message was not delivered to ann@far.example.",
             MailKind.AUTOREPLY,
@@ -83,3 +84,17 @@ def test_system_answering_that_an_account_expired_tells_a_failure() -> None:
 def test_handed_over_is_no_failure() -> None:
     found = read(NULL, "Report", "Your message was delivered to the server of ann@far.example.")
     assert [one.dsn_action for one in found.evidence] == ["delivered"]
+
+
+def test_list_manager_refuses_for_its_list() -> None:
+    head = "Return-Path: <staff-bounces@far.example>\nFrom: staff-owner@far.example\nList-Id: <staff.far.example>\n"
+    body = "You are not allowed to post to this mailing list, and your message has\nbeen automatically rejected."
+    found = read(head, "News", body)
+    assert (found.kind, [one.recipient for one in found.evidence]) == (MailKind.DSN, ["staff@far.example"])
+
+
+def test_what_a_list_passes_on_is_no_report() -> None:
+    head = "From: ann@far.example\nList-Id: <staff.far.example>\nPrecedence: list\n"
+    assert (
+        read(head, "News", "You are not allowed to post to this mailing list, it says.").kind is MailKind.NOT_A_BOUNCE
+    )
