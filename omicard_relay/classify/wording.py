@@ -82,11 +82,19 @@ class Wording(NamedTuple):
         return self.shown.lower()
 
     def cut(self, start: int, end: int) -> str:
-        """The words at these octets in their own case, where lower case has the same length."""
+        """The words at these octets in their own case."""
         if self.shown.isascii():
             return self.shown[start:end]
         shown = self.shown.encode("utf-8", "replace")
-        return (shown if len(shown) == len(self.octets) else self.octets)[start:end].decode("utf-8", "replace")
+        if len(shown) == len(self.octets):
+            return shown[start:end].decode("utf-8", "replace")
+        # A letter such as the Turkish dotted I is longer in lower case: counted letter by letter.
+        at, letters = 0, []
+        for letter in self.shown:
+            if start <= at < end:
+                letters.append(letter)
+            at += len(folded_octets(letter))
+        return "".join(letters)
 
 
 def wording_of(text: str) -> Wording:

@@ -166,3 +166,10 @@ def test_both_sigmas_are_one_letter() -> None:
 )
 def test_a_hostile_million_is_masked_in_bounded_time(piece: str) -> None:
     masked(piece * (1_000_000 // len(piece)))  # quadratic over the whole, it would take hours
+
+
+def test_words_behind_a_letter_that_grows_in_lower_case_keep_their_case() -> None:
+    wording = wording_of("552 İleti BOYUTU S3150")
+    at = wording.octets.index(b"s3150")
+    assert wording.cut(at, at + 5) == "S3150"
+    assert wording.cut(0, at).startswith("552 İleti BOYUTU")

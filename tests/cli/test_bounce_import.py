@@ -127,7 +127,7 @@ def test_a_locked_store_stops_it_and_it_goes_on_later(config, mbox):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_stopped_in_the_middle_it_goes_on_and_doubles_nothing(config, mbox, number):
-    path = str(mbox(600))
+    path = str(mbox(3000))
     call(config, "db", "upgrade")
     running = subprocess.Popen(
         program(config, "--lang", "en", "bounce", "import", path),
@@ -139,8 +139,8 @@ def test_stopped_in_the_middle_it_goes_on_and_doubles_nothing(config, mbox, numb
     running.send_signal(number)
     _, words = running.communicate(timeout=30)
     assert running.returncode != 0
-    assert len(stored(config)) < 600
+    assert len(stored(config)) < 3000
     if number == signal.SIGINT:
         assert b"start it again" in words
     assert call(config, "bounce", "import", path).returncode == 0
-    assert stored(config) == [1] * 600
+    assert stored(config) == [1] * 3000
