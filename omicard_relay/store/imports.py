@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.schema import bounce_mail, import_done, import_place
 
-__all__ = ["ImportPlace", "add_done", "find_place", "forget_source", "known_digests", "move_place", "which_done"]
+__all__ = ["ImportPlace", "add_done", "find_place", "known_digests", "move_place", "which_done"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +52,6 @@ def add_done(tx: Tx, source: str, marks: Mapping[str, str]) -> None:
         return
     tx.execute(import_done.delete().where(import_done.c.source == source, import_done.c.name.in_(list(marks))))
     tx.execute(import_done.insert(), [{"source": source, "name": name, "mark": mark} for name, mark in marks.items()])
-
-
-def forget_source(tx: Tx, source: str) -> None:
-    """All of it is to be read anew; the mails stay."""
-    tx.execute(import_place.delete().where(import_place.c.source == source))
-    tx.execute(import_done.delete().where(import_done.c.source == source))
 
 
 def known_digests(tx: Tx, digests: Iterable[str]) -> set[str]:
