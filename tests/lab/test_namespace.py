@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,8 @@ def _started(environment: dict[str, str], folder: Path, mark: str, mode: str) ->
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
+    # The daemon has been started, but between fork and exec it still has its parent's command line, or none.
+    assert _reached(lambda: len(_alive(f"sleep {mark}")) == 1)
     yield process
     process.kill()
     process.wait()
@@ -64,8 +66,12 @@ def _alive(mark: str) -> list[str]:
 
 
 def _gone(mark: str) -> bool:
+    return _reached(lambda: not _alive(mark))
+
+
+def _reached(condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + 10
-    while _alive(mark):
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
@@ -84,7 +90,6 @@ def test_the_program_runs_inside_and_its_exit_status_comes_out(
 def test_the_first_ctrl_c_lets_the_program_say_goodbye_and_takes_its_daemons_along(
     run: subprocess.Popen[str], mark: str
 ) -> None:
-    assert len(_alive(f"sleep {mark}")) == 1
     run.send_signal(signal.SIGINT)
     output, _ = run.communicate(timeout=20)
     assert (output, run.returncode) == ("goodbye\n", 3)
