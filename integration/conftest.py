@@ -33,7 +33,7 @@ def make_line(tmp_path: Path) -> Iterator[Callable[..., Line]]:
     yield make
     for line in lines:
         line.stop()
-        for name in ("relay", "follow", "ingest"):
+        for name in ("relay", "follow", "ingest", "steer"):
             if line.service_log(name).exists():
                 print(f"--- {name}\n{line.service_log(name).read_text(errors='replace')[-3000:]}")
 

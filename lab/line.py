@@ -33,7 +33,9 @@ BOUNCE_DOMAIN = "bounces.shop.test"
 _HOME = "127.0.2.1"
 _RELAY, _REINJECT, _LMTP, _SMTPD = 10025, 10026, 10027, 2525
 _SERVICES = ("ingest", "relay", "follow")
-_START_SECONDS = 30.0
+_START_SECONDS = 90.0
+#: What a service without a greeting says when it is ready.
+_SIGNS = {"follow": b"event=follow-start", "steer": b"event=steer-ready"}
 
 _CONFIGURATION = """\
 data_dir = "data"
@@ -62,7 +64,9 @@ class Line:
 
     `filtered`: Postfix takes the mail and gives it to the relay as its content filter; else clients submit to the relay.
     `bounces`: by which snippet they come home. `signed`: whether reverse-paths are signed. `say` hears what is being done.
-    `extra_configuration`: for a table of the configuration ("relay"), the lines that are added to it.
+    `extra_configuration`: for a table of the configuration ("relay"; "": the top), the lines that are added to it;
+    `{postfix}` in them is the configuration folder of its Postfix.
+    `snippets` are attached beside the line's own, `services` run beside them.
     `ingest_user` runs the ingester and the pipe, by `ingest_python` (both must be reachable for that user); None: as we are.
     """
 
@@ -78,6 +82,8 @@ class Line:
         ingest_python: Sequence[str] = (sys.executable,),
         postfix_settings: Mapping[str, str] | None = None,
         extra_configuration: Mapping[str, str] | None = None,
+        snippets: Sequence[str] = (),
+        services: Sequence[str] = (),
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.folder = folder
@@ -92,6 +98,7 @@ class Line:
         self._filtered, self._bounces, self._signed = filtered, bounces, signed
         self._ingest_user, self._ingest_python = ingest_user, tuple(ingest_python)
         self._extra_configuration = dict(extra_configuration or {})
+        self._snippets, self._services = tuple(snippets), (*_SERVICES, *services)
         self._say = say
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -108,7 +115,7 @@ class Line:
         self._make_keys()
         self._attach()
         # The ingester comes first: what it makes in the data folder belongs to its user, and root may use that too.
-        for name in _SERVICES:
+        for name in self._services:
             self._say(f"service {name}")
             self.start_service(name)
 
@@ -229,6 +236,10 @@ class Line:
             off_for="" if self._signed else f'off_for = ["{SENDER_DOMAIN}"]',
         )
         for table, lines in self._extra_configuration.items():
+            lines = lines.replace("{postfix}", str(self.postfix.config))
+            if not table:
+                text = f"{lines.rstrip()}\n{text}"
+                continue
             text = text if f"[{table}]\n" in text else f"{text}\n[{table}]\n"
             text = text.replace(f"[{table}]\n", f"[{table}]\n{lines.rstrip()}\n")
         self.configuration.write_text(text)
@@ -259,7 +270,7 @@ class Line:
             yield key.dns_name, "TXT", record_text(key)
 
     def _attach(self) -> None:
-        snippets = ["reinject", self._bounces, *(["content-filter"] if self._filtered else [])]
+        snippets = ["reinject", self._bounces, *(["content-filter"] if self._filtered else []), *self._snippets]
         words = [word for name in snippets for word in ("--with", name)]
         user = self._ingest_user or "nobody"
         install = ("postfix", "install", "--config-dir", str(self.postfix.config), "--user", user, *words)
@@ -274,7 +285,7 @@ class Line:
             return _greets(_LMTP)
         with self.service_log(name).open("rb") as file:
             file.seek(start)
-            return b"event=follow-start" in file.read()
+            return _SIGNS.get(name, b"event=follow-start") in file.read()
 
     def _environment(self) -> dict[str, str]:
         checkout = str(Path(__file__).resolve().parent.parent)

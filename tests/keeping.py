@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from omicard_relay.mail import RecipientState, Submission, Way
-from omicard_relay.store import Store, open_store, schema, submissions
+from omicard_relay.store import Store, mails, open_store, schema, submissions
+from omicard_relay.store.engine import Tx
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 #: Where the checkout is: subprocesses find the package there.
@@ -95,6 +96,13 @@ def rows(store: Store, table: sa.Table, *columns: str) -> list[Any]:
     with store.read() as tx:
         found = tx.execute(sa.select(*wanted).order_by(*table.primary_key.columns)).all()
     return [row[0] if len(columns) == 1 else tuple(row) if columns else row for row in found]
+
+
+def content_of(tx: Tx, mail_digest: str) -> bytes | None:
+    """What the bounce mail with this digest holds; None where its content was deleted."""
+    packed = sa.select(schema.mail_content.c.raw).join(schema.bounce_mail)
+    found = tx.execute(packed.where(schema.bounce_mail.c.digest == mail_digest)).scalar()
+    return None if found is None else mails.unpacked(found)
 
 
 def states(store: Store) -> dict[str, str]:

@@ -46,6 +46,8 @@ _GUESSES = (
     ("gb18030", re.compile("[的是一不有信件您人邮我在无法收请为已至主机本此寄]")),
     ("cp949", re.compile("[이다는을를의에가지하고메일수신자없습니]")),
 )
+#: Charsets under whose name the other one's octets are sent; each takes nearly all octets of the other.
+_MISTAKEN = {"cp950": "gb18030", "gb18030": "cp950"}
 #: Japanese shows in its syllables alone; other double-octet texts are not even valid under these names.
 _JAPANESE = ("cp932", "euc_jp")
 _KANA = re.compile("[ぁ-ん]")
@@ -74,7 +76,12 @@ def decode_bytes(raw: bytes, charset: str = "") -> str:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             pass
+    if name.startswith("iso-2022") and b"\x1b" not in raw and not raw.isascii():
+        # Octets of Shift_JIS or EUC-JP under the name of the 7-bit Japanese.
+        name = ""
     name = _REALLY.get(name, name)
+    if name in _MISTAKEN and not raw.isascii():
+        name = _mended(name, raw)
     if name in ("", "windows-1252", "utf-8", "utf8", "unknown-8bit", "x-unknown", "8bit", "binary"):
         name = "utf-8" if name in ("utf-8", "utf8") and not _is_mislabelled(raw) else _guessed(raw)
     if name.replace("-", "_") in _REFUSED:
@@ -147,6 +154,17 @@ def _is_mislabelled(raw: bytes) -> bool:
     """Whether so little of a text that claims to be UTF-8 is so that it must be another; a cut or mended one has few faults."""
     sample = raw[:_GUESS_OCTETS]
     return sample.decode("utf-8", "replace").count("\ufffd") * 4 > len(sample.translate(None, _SEVEN_BIT_OCTETS)) > 8
+
+
+def _mended(name: str, raw: bytes) -> str:
+    """The Chinese charset that is declared, unless nothing common stands there under it and much under the other one."""
+    sample = raw[:_GUESS_OCTETS]
+    eight_bit = len(sample.translate(None, _SEVEN_BIT_OCTETS))
+    common = dict(_GUESSES)
+    if eight_bit < 24 or len(common[name].findall(sample.decode(name, "replace"))) * 40 >= eight_bit:
+        return name
+    other = _MISTAKEN[name]
+    return other if len(common[other].findall(sample.decode(other, "replace"))) * 20 >= eight_bit else name
 
 
 def _guessed(raw: bytes) -> str:

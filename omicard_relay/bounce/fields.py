@@ -29,6 +29,7 @@ _FIELDS = re.compile(rf"^({_NAME})([^\n]*(?:\n(?!{_NAME})[^\n]*)*)", re.M)
 #: Fields of the whole message (RFC 3464 §2.2), beside those of a recipient's group (§2.3).
 _OF_MESSAGE = frozenset({"reporting-mta", "original-envelope-id", "dsn-gateway", "received-from-mta", "arrival-date"})
 # A type is one word that begins with a letter; `550 user unknown; try again` has none.
+_TYPES = frozenset({"rfc822", "smtp", "dns", "x-postfix", "utf-8"})
 _TYPE = re.compile(r"[a-z][a-z0-9_-]{0,29}")
 # RFC 3461 §4: xtext. Only octets that need it are decoded: `+40` in `ann+40@example.com` is a detail of the address.
 _XTEXT = re.compile(r"\+(2B|3D|40|20|2b|3d)")
@@ -54,9 +55,9 @@ def field_groups(text: str) -> tuple[Group, ...]:
             if len(groups) > RECIPIENT_LIMIT * 2:
                 break
         if "\n" in value:
-            lines = value.split("\n")
-            gap = not all(line.strip() for line in lines)
-            value = " ".join(stripped for line in lines if (stripped := line.strip()))
+            lines = [line.strip() for line in value.split("\n")]
+            gap = "" in lines
+            value = " ".join([line for line in lines if line])
         if name not in group:
             value = value.strip()[:VALUE_LIMIT]
             # RFC 2047 §5 (3): in an address an encoded word is no word, it is the mailbox's name as it stands.
@@ -88,7 +89,7 @@ def typed(value: str) -> tuple[str, str]:
     """(type in lower case, rest) of `rfc822; ann@example.com`, `smtp; 550 …`, `dns; mx.example.com`; type "" when left out."""
     kind, semicolon, rest = value.partition(";")
     kind = kind.strip().lower()
-    if semicolon and _TYPE.fullmatch(kind):
+    if semicolon and (kind in _TYPES or _TYPE.fullmatch(kind)):
         return kind, rest.strip()
     return "", value.strip()
 

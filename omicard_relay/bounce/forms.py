@@ -1,21 +1,22 @@
 """Forms of report that are data (policies/formats): which one a mail has, and what it says about whom.
 
-`FormBook` looks for all marks of all forms at once (one RE2 set over the header's four fields, one over the text) and
-gives the first form, in the order of the table, whose marks hold. `CompiledForm.stanzas` cuts the text by the form's own
-captures. Everything is RE2: linear on any input.
+`FormBook` looks for all words of all forms at once (marks.py) and gives the first form, in the order of the table, whose
+marks hold. `CompiledForm.stanzas` cuts the text by the form's own captures (patterns.py). Linear on any input.
 Not here: the table (tables/formats.py), and what a reader makes of the stanzas (readers/formed.py).
 """
 
 from collections.abc import Iterable, Sequence
-
-import re2
+from dataclasses import replace
 
 from omicard_relay.bounce.fields import RECIPIENT_LIMIT
 from omicard_relay.bounce.lazily import once
 from omicard_relay.bounce.letter import Letter
-from omicard_relay.bounce.recipients import is_list_owner, list_of
+from omicard_relay.bounce.marks import Marks
+from omicard_relay.bounce.noise import without_noise
+from omicard_relay.bounce.patterns import Capture, Pattern
+from omicard_relay.bounce.recipients import completed, is_list_owner
 from omicard_relay.bounce.stanzas import Stanza
-from omicard_relay.bounce.text import addresses_in
+from omicard_relay.bounce.text import has_words
 from omicard_relay.mail import Stage
 from omicard_relay.tables.formats import FLAGS, Form
 
@@ -53,27 +54,26 @@ class FormBook:
 
     def __init__(self, forms: Sequence[Form] = ()) -> None:
         self._forms = tuple(CompiledForm(form) for form in forms)
-        self._text = _Words((word, number) for number, form in enumerate(forms) for word in _text_words(form))
-        self._subject = _Words(
-            (word, number) for number, form in enumerate(forms) if not form.when.text for word in form.when.subject
-        )
-        self._sender = _Words(
-            (word, number)
-            for number, form in enumerate(forms)
-            if not (form.when.text or form.when.subject)
-            for word in form.when.sender
-        )
+        # Each waits for the first of these that it has.
+        self._text, self._subject, self._sender = _Waiting(), _Waiting(), _Waiting()
+        for number, form in enumerate(forms):
+            when = form.when
+            for waiting, words in ((self._text, when.text), (self._subject, when.subject), (self._sender, when.sender)):
+                if words:
+                    waiting.add(words, number)
+                    break
+        others = {_folded(word) for form in forms for word in (*form.when.also_text, *form.when.not_text)}
+        self._marks = Marks((*self._text, *others), self._subject, self._sender)
         #: Forms that only fields tell: field name -> numbers.
         self._fields: dict[str, list[int]] = {}
         for number, form in enumerate(forms):
             if not (form.when.text or form.when.subject or form.when.sender):
                 for mark in form.when.header:
-                    self._fields.setdefault(mark.partition(":")[0].strip().lower(), []).append(number)
+                    self._fields.setdefault(_field_mark(mark)[0], []).append(number)
 
     def compile(self) -> None:
         """Compile all now, so that no mail waits for it."""
-        for words in (self._text, self._subject, self._sender):
-            words.words_in("-")
+        self._marks.compile()
         for form in self._forms:
             form.compile()
 
@@ -83,47 +83,32 @@ class FormBook:
             return None
         if letter.from_list and not is_list_owner(letter.sender):
             return None
+        subject, sender = letter.subject.lower(), letter.head.get("from").lower()
         waiting = {number for name, numbers in self._fields.items() if letter.head.get(name) for number in numbers}
-        waiting |= self._subject.numbers_in(letter.head.get("subject").lower())
-        waiting |= self._sender.numbers_in(letter.head.get("from").lower())
-        found = self._text.words_in(" ".join(letter.text[:MARKED_LIMIT].split()).lower())
-        for word in found:
-            waiting |= self._text.numbers[word]
+        text = " ".join(letter.text[:MARKED_LIMIT].split()).lower()
+        found, in_subject, in_sender = self._marks.found(text, subject, sender)
+        waiting |= self._text.of(found) | self._subject.of(in_subject) | self._sender.of(in_sender)
         for number in sorted(waiting):
             compiled = self._forms[number]
+            if not compiled.has_words(found) or not compiled.has_fields(letter, subject, sender):
+                continue
             if compiled.only_text and not letter.looks_like_report:
                 continue
-            if _in_head(compiled.form, letter) and _in_text(compiled.form, found):
-                return compiled
+            return compiled
         return None
 
 
-class _Words:
-    """Literals, each with the forms that wait for it; all are looked for in one pass."""
+class _Waiting(dict[str, set[int]]):
+    """Word -> the forms that wait for it."""
 
-    def __init__(self, marks: Iterable[tuple[str, int]]) -> None:
-        self.numbers: dict[str, set[int]] = {}
-        for word, number in marks:
-            self.numbers.setdefault(_folded(word), set()).add(number)
-        self._words = tuple(self.numbers)
+    def add(self, words: Iterable[str], number: int) -> None:
+        """A form waits for one of these words."""
+        for word in words:
+            self.setdefault(_folded(word), set()).add(number)
 
-    @once
-    def _set(self) -> "re2.Set":
-        found = re2.Set.SearchSet()
-        for word in self._words:
-            found.Add(rf"\A{re2.escape(word[1:])}" if word.startswith("^") else re2.escape(word))
-        found.Compile()
-        return found
-
-    def words_in(self, text: str) -> frozenset[str]:
-        """The words that stand in a text in lower case."""
-        if not self._words or not text:
-            return frozenset()
-        return frozenset(self._words[number] for number in self._set.Match(text) or ())
-
-    def numbers_in(self, text: str) -> set[int]:
-        """The forms that wait for one of the words in a text in lower case."""
-        return {number for word in self.words_in(text) for number in self.numbers[word]}
+    def of(self, words: Iterable[str]) -> set[int]:
+        """The forms that wait for one of these words."""
+        return {number for word in words for number in self.get(word, ())}
 
 
 class CompiledForm:
@@ -131,15 +116,36 @@ class CompiledForm:
 
     def __init__(self, form: Form) -> None:
         self.form = form
-        self.only_text = not (form.when.subject or form.when.sender or form.when.header)
+        when = form.when
+        self.only_text = not (when.subject or when.sender or when.header)
+        # Folded once, since they are compared with every mail.
+        self._subject, self._sender = tuple(map(str.lower, when.subject)), tuple(map(str.lower, when.sender))
+        self._header = tuple(_field_mark(mark) for mark in when.header)
+        self._text, self._also, self._not = (
+            frozenset(map(_folded, words)) for words in (when.text, when.also_text, when.not_text)
+        )
+
+    def has_words(self, found: frozenset[str]) -> bool:
+        """Whether the marks in the text hold, of which those in `found` stand there."""
+        return (
+            not (self._text and self._text.isdisjoint(found))
+            and not (self._also and self._also.isdisjoint(found))
+            and self._not.isdisjoint(found)
+        )
+
+    def has_fields(self, letter: Letter, subject: str, sender: str) -> bool:
+        """Whether the marks in the header hold; the subject and the sender are in lower case."""
+        if (self._subject and not _any(self._subject, subject)) or (self._sender and not _any(self._sender, sender)):
+            return False
+        return not self._header or any(_has_field(letter, name, words) for name, words in self._header)
 
     @once
-    def _recipient(self) -> "list[re2._Regexp[str]]":
-        return [re2.compile(FLAGS + pattern) for pattern in self.form.recipient]
+    def _recipient(self) -> list[Pattern]:
+        return [Pattern(FLAGS + pattern) for pattern in self.form.recipient]
 
     @once
-    def _reply(self) -> "list[re2._Regexp[str]]":
-        return [re2.compile(FLAGS + pattern) for pattern in self.form.reply]
+    def _reply(self) -> list[Pattern]:
+        return [Pattern(FLAGS + pattern) for pattern in self.form.reply]
 
     def compile(self) -> None:
         """Compile its patterns now."""
@@ -170,23 +176,53 @@ class CompiledForm:
 
     def stanzas(self, letter: Letter) -> tuple[Stanza, ...]:
         """One a recipient, in order; () when the form names none in this mail."""
-        body = self.own_words(letter.text)
-        for pattern in self._recipient:
-            found = list(_some(pattern.finditer(body)))
-            if found:
-                break
-        else:
+        body, found = self._named(letter)
+        if not found:
             return ()
-        stanzas: dict[str, Stanza] = {}
+        told: list[Stanza] = []
         for number, match in enumerate(found):
             end = found[number + 1].start() if number + 1 < len(found) else len(body)
-            stanza = self._stanza(letter, body, match, body[match.end() : end][:WORDS_LIMIT], alone=len(found) == 1)
+            told.append(self._stanza(letter, body, match, body[match.end() : end][:WORDS_LIMIT], alone=len(found) == 1))
+        stanzas: dict[str, Stanza] = {}
+        for stanza in self._shared(told, body):
             old = stanzas.get(stanza.recipient.lower())
             if old is None or (stanza.reply and not old.reply):
                 stanzas[stanza.recipient.lower()] = stanza
         return tuple(stanzas.values())
 
-    def _stanza(self, letter: Letter, body: str, match: "re2._Match[str]", below: str, *, alone: bool) -> Stanza:
+    def _named(self, letter: Letter) -> tuple[str, list[Capture]]:
+        """The report's own words and where they name recipients; without the returned header, which names one too."""
+        body = self.own_words(letter.text)
+        own = letter.own_words
+        for text in (own, body) if len(own) < len(body) and not self.form.begin else (body,):
+            for pattern in self._recipient:
+                if found := list(_some(pattern.finditer(text))):
+                    return text, found
+        return body, []
+
+    def _shared(self, told: list[Stanza], body: str) -> list[Stanza]:
+        """Recipients in a list have the words below the list; in a `shared` form, what the report says once."""
+        if all(stanza.reply for stanza in told):
+            return told
+        out: list[Stanza] = []
+        once_for_all = self._said(body) if self.form.shared else None
+        for stanza in reversed(told):
+            if not stanza.reply and out and out[-1].reply and (self.form.shared or not has_words(stanza.words)):
+                below = out[-1]
+                stanza = replace(
+                    stanza,
+                    words=below.words,
+                    reply=below.reply,
+                    host=below.host,
+                    status=below.status,
+                    stage=below.stage,
+                )
+            elif not stanza.reply and once_for_all is not None:
+                stanza = replace(stanza, words=once_for_all["reply"], reply=once_for_all["reply"])
+            out.append(stanza)
+        return out[::-1]
+
+    def _stanza(self, letter: Letter, body: str, match: Capture, below: str, *, alone: bool) -> Stanza:
         told = _groups(match)
         reply = told.get("reply", "")
         if not reply:
@@ -200,8 +236,8 @@ class CompiledForm:
             reply = f"{code} {reply}"
         stage = _STAGES.get(told.get("stage", "").lower().split(" to")[0].strip(), self.form.stage)
         return Stanza(
-            recipient=_completed(told["recipient"], self.form.domain, letter),
-            words=below.strip() if not reply else (below.strip() or reply),
+            recipient=completed(told["recipient"], letter, self.form.domain),
+            words=without_noise(below.strip()) if not reply else (below.strip() or reply),
             original=told.get("original", ""),
             reply=reply,
             host=told.get("host") or None,
@@ -215,71 +251,40 @@ class CompiledForm:
             match = pattern.search(region)
             if match is not None:
                 told = _groups(match)
-                told["reply"] = (told.get("reply") or match.group(0)).strip()[:WORDS_LIMIT]
+                told["reply"] = (told.get("reply") or match.whole).strip()[:WORDS_LIMIT]
                 if told["reply"]:
                     return told
         return None
 
 
-def _groups(match: "re2._Match[str]") -> dict[str, str]:
-    return {name: value.strip() for name, value in match.groupdict().items() if value and value.strip()}
+def _groups(match: Capture) -> dict[str, str]:
+    return {name: value.strip() for name, value in match.groups.items() if value and value.strip()}
 
 
-def _some(matches: Iterable["re2._Match[str]"]) -> Iterable["re2._Match[str]"]:
+def _some(matches: Iterable[Capture]) -> Iterable[Capture]:
     for number, match in enumerate(matches):
         if number >= RECIPIENT_LIMIT:
             return
-        if match.groupdict().get("recipient"):
+        if match.groups.get("recipient"):
             yield match
 
 
-def _completed(name: str, domain: str, letter: Letter) -> str:
-    """The whole address of a recipient that a report names without its domain."""
-    name = name.strip().strip("<>")
-    if "@" in name:
-        return name
-    low = name.lower()
-    for field in ("to", "cc", "x-original-to", "delivered-to"):
-        for found in addresses_in(letter.returned.get(field)):
-            if found.address.lower().rpartition("@")[0] == low:
-                return found.address
-    manager = list_of(letter.sender)
-    if manager.partition("@")[0].lower() == low:
-        return manager
-    return f"{name}@{domain}" if domain else name
+def _field_mark(mark: str) -> tuple[str, str]:
+    """(name, words) of `Name` or `Name: words`, in lower case."""
+    name, _, words = mark.lower().partition(":")
+    return name.strip(), words.strip()
 
 
-def _in_head(form: Form, letter: Letter) -> bool:
-    """Whether the marks in the header hold."""
-    when, head = form.when, letter.head
-    return (
-        (not when.subject or _any(when.subject, head.get("subject").lower()))
-        and (not when.sender or _any(when.sender, head.get("from").lower()))
-        and (not when.header or any(_has_field(letter, mark) for mark in when.header))
-    )
-
-
-def _has_field(letter: Letter, mark: str) -> bool:
-    name, colon, words = mark.partition(":")
-    value = letter.head.get(name.strip().lower())
-    return bool(value) and (not colon or words.strip().lower() in value.lower())
+def _has_field(letter: Letter, name: str, words: str) -> bool:
+    value = letter.head.get(name)
+    return bool(value) and (not words or words in value.lower())
 
 
 def _any(words: Iterable[str], value: str) -> bool:
-    return any(value.startswith(word[1:].lower()) if word.startswith("^") else word.lower() in value for word in words)
-
-
-def _in_text(form: Form, found: frozenset[str]) -> bool:
-    when = form.when
-    return (
-        (not when.text or any(_folded(word) in found for word in when.text))
-        and (not when.also_text or any(_folded(word) in found for word in when.also_text))
-        and not any(_folded(word) in found for word in when.not_text)
-    )
-
-
-def _text_words(form: Form) -> list[str]:
-    return [_folded(word) for word in (*form.when.text, *form.when.also_text, *form.when.not_text)]
+    for word in words:  # noqa: SIM110  twice as fast as any() with a generator
+        if value.startswith(word[1:]) if word.startswith("^") else word in value:
+            return True
+    return False
 
 
 def _folded(word: str) -> str:

@@ -8,11 +8,12 @@ mail are never asked. Known limits: at most HEAD_OCTETS octets and FIELD_LIMIT f
 import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from omicard_relay.bounce.charset import decode_bytes, decode_parameter, decode_words
 from omicard_relay.bounce.lazily import once
 
-__all__ = ["HEAD_OCTETS", "Head", "parse_date", "parse_head", "parse_parameters"]
+__all__ = ["HEAD_OCTETS", "Head", "parse_date", "parse_head", "parse_parameters", "part_head"]
 
 #: Postfix takes 102,400 octets of header (header_size_limit); what is beyond tells nothing about a bounce.
 HEAD_OCTETS = 131_072
@@ -34,6 +35,25 @@ _SHORT_HEAD = 500
 _PARAMETER = re.compile(
     r';\s{0,20}([A-Za-z0-9_*.-]{1,60})\s{0,20}=\s{0,20}("(?:[^"\\]|\\.){0,2000}"?|[^;\s]{0,2000})', re.S
 )
+#: Parts of the names of charsets in which other characters than ASCII's are written with its octets.
+_SEVEN_BIT = (
+    "utf-7",
+    "utf7",
+    "utf-16",
+    "utf16",
+    "utf-32",
+    "utf32",
+    "hz",
+    "unicode",
+    "2022",
+    "ebcdic",
+    "cp037",
+    "cp500",
+)
+#: What nearly every report declares: known at a glance.
+_ASCII_BASED = frozenset({"us-ascii", "utf-8", "iso-8859-1"})
+# As nearly all write them: quoted whole or not at all, with no `;` inside, and in one piece.
+_USUAL_PARAMETERS = re.compile(r'[^;]{1,200}(?:; ?[A-Za-z0-9_.-]{1,60}=(?:"[^";\\]{1,200}"|[^\s;"]{1,200})){1,8}')
 _QUOTED_PAIR = re.compile(r"\\(.)", re.S)
 # The form that RFC 5322 §3.3 wants and nearly all mails have.
 _DATE = re.compile(
@@ -84,15 +104,17 @@ class Head:
         if len(self._decoded) >= _ASKED or "_first" in self.__dict__:
             return self._first.get(name)
         low = self._low
-        at = 0 if low.startswith(name) else low.find(b"\n" + name) + 1
-        if not at and not low.startswith(name):
-            return None
+        at = 0
+        if not low.startswith(name):
+            at = low.find(b"\n" + name) + 1
+            if not at:
+                return None
         at += len(name)
         if low[at : at + 1] != b":":
             # A longer name that begins alike, or white space before the colon.
             return self._first.get(name)
         end = low.find(b"\n", at)
-        while end >= 0 and low[end + 1 : end + 2] in (b" ", b"\t"):
+        while end >= 0 and low.startswith((b" ", b"\t"), end + 1):
             end = low.find(b"\n", end + 1)
         if 0 <= end < len(low) - 1 and not _NAME.match(low, end + 1):
             return self._first.get(name)
@@ -101,7 +123,10 @@ class Head:
     def mentions(self, *words: bytes) -> bool:
         """Whether one of these octets (lower case) stands anywhere in the block, decoded or not: a cheap first look."""
         low = self._low
-        return any(word in low for word in words)
+        for word in words:  # noqa: SIM110  twice as fast as any() with a generator
+            if word in low:
+                return True
+        return False
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every field of that name, in order."""
@@ -123,16 +148,50 @@ class Head:
         """The Content-Type's parameters, names in lower case."""
         return parse_parameters(self.get("content-type"))
 
+    @once
+    def encoding(self) -> str:
+        """The Content-Transfer-Encoding in lower case; "" when it is not told."""
+        return self.get("content-transfer-encoding").lower()
+
+    @once
+    def is_seven_bit(self) -> bool:
+        """Whether its charset writes other characters than ASCII's with ASCII's octets."""
+        if not self.mentions(b"charset"):
+            # What is told nowhere is ASCII or more; in other words than the parameter's it counts for nothing.
+            return False
+        declared = self.get("content-type").lower()
+        return declared.partition("charset=")[2].strip('"') not in _ASCII_BASED and any(
+            name in declared for name in _SEVEN_BIT
+        )
+
 
 def parse_head(raw: bytes) -> Head:
     """The fields of a block; a line that is no field continues the one before it, or is skipped at the beginning."""
     return Head(raw[:HEAD_OCTETS])
 
 
+def part_head(raw: bytes) -> Head:
+    """The same for a part, of which most reports have the very same few: a short one is taken apart once for all mails."""
+    # A boundary is another one in every mail, and would only push the others out.
+    return _known_head(raw) if len(raw) < _SHORT_HEAD and b"oundary" not in raw else parse_head(raw)
+
+
+# Below 1 MB all together.
+@lru_cache(maxsize=256)
+def _known_head(raw: bytes) -> Head:
+    return Head(raw)
+
+
 def parse_parameters(value: str) -> dict[str, str]:
     """The parameters behind a value's first `;`, RFC 2231 continuations joined and extended values decoded."""
     found: dict[str, str] = {}
     if ";" not in value:
+        return found
+    usual = _USUAL_PARAMETERS.fullmatch(value)
+    if usual:
+        for piece in value.split(";")[1:]:
+            name, _, text = piece.strip().partition("=")
+            found.setdefault(name.lower(), text.strip('"'))
         return found
     for match in _PARAMETER.finditer(value):
         name, text = match.group(1).lower(), match.group(2)
@@ -171,5 +230,8 @@ def parse_date(value: str) -> datetime | None:
 def _value(octets: bytes) -> str:
     octets = octets[: VALUE_LIMIT * 4]
     plain = octets.isascii() and b"\x1b" not in octets
-    text = " ".join((octets.decode("ascii") if plain else decode_bytes(octets)).split())
+    text = (octets.decode("ascii") if plain else decode_bytes(octets)).strip(" \t\r\n")
+    # Most values are on one line: to fold their white space takes longer than to see that there is none to fold.
+    if "  " in text or not text.isprintable():
+        text = " ".join(text.split())
     return (decode_words(text) if "=?" in text else text)[:VALUE_LIMIT]

@@ -6,12 +6,15 @@ Not here: reading the fields (readers/dsn.py).
 """
 
 import re
+from collections.abc import Mapping
+from itertools import takewhile
 
 import re2
 from msgspec.structs import replace
 
 from omicard_relay.bounce.lazily import once
 from omicard_relay.bounce.letter import Letter
+from omicard_relay.bounce.noise import without_noise
 from omicard_relay.bounce.origins import ORIGIN_MARKS, original_of, tells_origin
 from omicard_relay.bounce.says import Says
 from omicard_relay.bounce.stanzas import Stanza, read_stanzas, remote_words
@@ -28,15 +31,20 @@ STATUS_FIELDS = re2.compile(r"(?im)^(?:Final-Recipient|Reporting-MTA|Original-Re
 _IN_REPLY_TO = re.compile(r"\(in\s{1,10}reply\s{1,10}to\s{1,10}([A-Za-z\s]{3,60}?)(?:\s{1,10}command)?\)")
 _REFUSED = re.compile(r"refused\s{1,10}to\s{1,10}talk\s{1,10}to\s{1,10}me:")
 _HOST_SAID = re.compile(r"\bhost\s{1,10}([^\s\[\]]{1,255})\[([0-9A-Fa-f.:]{2,45})\]")
-#: Octets without which no such remark, and no transcript, can stand in a part; and how the encodings begin that hide them.
-_STAGE_MARKS = (b"(in reply", b"(in\n", b"(in\r", b"<<<", b"refused to", b"refused\n", b"refused\r", b"(in  ")
-_HIDING = ("b", "B", "q", "Q")
+#: Octets without which no such remark, and no transcript, can stand in a part.
+_REMARK_MARKS = {
+    b"(in": (b"(in reply", b"(in\n", b"(in\r", b"(in  ", b"(in&", b"(in\t"),
+    b"refused": (b"refused to", b"refused\n", b"refused\r", b"refused  ", b"refused&", b"refused\t"),
+}
+_TRANSCRIPT_MARKS = {b"<<<": (b"<<<",), b"&lt;&lt;": (b"&lt;&lt;",)}
 #: Characters before such a remark in which the host is named; the longest replies are near 2,000.
 _SAID_LIMIT = 2_500
 #: Postfix, smtpd.c: its answer to DATA when no recipient was taken.
 _NOBODY_LEFT = "no valid recipients"
 #: Characters of the text that stand in where nothing speaks of the recipient.
 WHOLE_LIMIT = 2_000
+#: Characters of the subject that may name the cause.
+_SUBJECT_LIMIT = 300
 #: Up to so many recipients are looked for line by line; the text of a longer list names them in a form that is known.
 _SEARCHED_RECIPIENTS = 50
 
@@ -59,7 +67,7 @@ class HumanPart:
     @once
     def exchanges(self) -> tuple[Exchange, ...]:
         """The session that it retells."""
-        if not self._may_tell_stage:
+        if not self._may_have(_TRANSCRIPT_MARKS):
             return ()
         text = self.letter.text
         last = text.rfind("<<<")
@@ -75,23 +83,28 @@ class HumanPart:
         return stanza.words if stanza else ""
 
     @once
-    def _may_tell_stage(self) -> bool:
-        return self._may_have(_STAGE_MARKS)
-
-    def _may_have(self, marks: tuple[bytes, ...]) -> bool:
-        """False where no part has any of these octets: then the text need not even be decoded."""
+    def _octets(self) -> bytes | None:
+        """The readable parts without their transfer encoding; None where a charset hides what they say."""
+        found: list[bytes] = []
         for part in self.letter.leaves:
             if part.content_type in ("text/plain", "text/html"):
-                body = part.body
-                hidden = part.head.get("content-transfer-encoding")[:1] in _HIDING
-                if hidden or any(mark in body for mark in marks):
-                    return True
-        return False
+                if part.head.is_seven_bit:
+                    return None
+                found.append(part.octets)
+        octets = b"\n".join(found) if len(found) != 1 else found[0]
+        return None if b"\x1b" in octets else octets
+
+    def _may_have(self, marks: Mapping[bytes, tuple[bytes, ...]]) -> bool:
+        """False where no part has any of these octets: then the text need not even be decoded."""
+        octets = self._octets
+        if octets is None:
+            return True
+        return any(mark in octets for common in marks if common in octets for mark in marks[common])
 
     @once
     def _dialogue(self) -> tuple[tuple[str, Stage], ...]:
         """Postfix's remarks on where a dialogue stood: (where the text says so, stage), in order."""
-        if not self._may_tell_stage:
+        if not self._may_have(_REMARK_MARKS):
             return ()
         text = self.letter.text
         found = [(match.start(), stage_of(" ".join(match.group(1).split()))) for match in _IN_REPLY_TO.finditer(text)]
@@ -108,7 +121,10 @@ class HumanPart:
 
     @once
     def _tells_origin(self) -> bool:
-        return self._may_have(ORIGIN_MARKS) and tells_origin(self.letter.text)
+        # Marks in other alphabets are not looked for in octets.
+        octets = self._octets
+        may = octets is None or not octets.isascii() or self._may_have(ORIGIN_MARKS)
+        return may and tells_origin(self.letter.text)
 
     def names(self) -> list[str]:
         """The recipients that the text names, in order."""
@@ -140,9 +156,31 @@ class HumanPart:
         """A server's own words that stand apart; only where one recipient leaves no doubt of whom they speak."""
         return remote_words(self.text, unless=unless) if self.recipients == 1 else ""
 
+    def program_words(self) -> str:
+        """What a delivery program said (procmail, mail.local): the lines of sendmail's transcript above its own."""
+        _, heading, below = self.text.partition("Transcript of session follows")
+        lines = below.partition("\n")[2].lstrip("\n").partition("\n\n")[0].split("\n")
+        told = list(
+            takewhile(lambda line: line[:1] not in "45.<>", (line.strip() for line in lines if has_words(line)))
+        )
+        return "\n".join(told)[:WHOLE_LIMIT] if heading and self.recipients == 1 else ""
+
     def whole(self) -> str:
         """The beginning of the text, where one recipient leaves no doubt."""
         return self.text.strip()[:WHOLE_LIMIT] if self.recipients == 1 else ""
+
+    def with_context(self, replies: tuple[Reply, ...], status: str | None = None) -> tuple[Reply, ...]:
+        """Around words without any code, all that the report says: its subject may tell the cause, or another paragraph.
+
+        `status` is the report's own Status field: it weighs beside the general words of a report.
+        """
+        if self.recipients != 1 or any(reply.reply_code or reply.enhanced_status for reply in replies):
+            return replies
+        context = f"{self.letter.subject[:_SUBJECT_LIMIT]}\n{without_noise(self.whole())}".strip()
+        if not has_words(context) or any(context in reply.text for reply in replies):
+            return replies
+        outer = read_reply(context, time=self.letter.time)
+        return (outer if outer.enhanced_status else replace(outer, enhanced_status=status), *replies)
 
     def with_stage(self, reply: Reply, recipient: str) -> Reply:
         """The reply with the stage and host that the human part tells of the same words."""

@@ -166,7 +166,11 @@ class Letter:
     @once
     def own_words(self) -> str:
         """The readable text down to where the returned mail begins."""
-        return split_returned(self.text)[0]
+        return self._halves[0]
+
+    @once
+    def _halves(self) -> tuple[str, str]:
+        return split_returned(self.text)
 
     @once
     def returned(self) -> Head:
@@ -176,7 +180,7 @@ class Letter:
                 return head_of(part.message)
             if part.content_type in ("text/rfc822-headers", "message/global-headers"):
                 return parse_head(part.text.lstrip().encode("utf-8", "replace"))
-        below = split_returned(self.text)[1].lstrip()
+        below = self._halves[1].lstrip()
         return parse_head(below.partition("\n\n")[0].encode("utf-8", "replace")) if below else Head()
 
     @once

@@ -1,9 +1,9 @@
 """A mail's octets -> its parts, split without recursion and within stated limits (RFC 2045, RFC 2046 §5.1, RFC 5322).
 
-One pass over the lines that begin with `--`; each is looked up among the open boundaries. An embedded message
-(message/rfc822, message/global, also one in base64) is one part, closed: its head can be asked for, and only who wants to
-look inside opens it (`Part.message`). So a report's own parts are never mixed up with those of the mail that it returns, and
-what nobody asks costs nothing. Bodies are slices of the input; nothing is decoded here.
+One pass over the lines that begin with `--` (with one multipart open: with its boundary); each is looked up among the open
+boundaries. An embedded message (message/rfc822, message/global, also one in base64) is one part, closed: its head can be
+asked for, and only who wants to look inside opens it (`Part.message`). So a report's own parts are never mixed up with those
+of the mail that it returns, and what nobody asks costs nothing. Bodies are slices of the input; nothing is decoded here.
 Known limits: OCTET_LIMIT octets, PART_LIMIT parts, DEPTH_LIMIT levels of nesting; what is beyond stays inside the part
 before it, with a note. Nothing is lost for a bounce: its own words stand first.
 """
@@ -11,7 +11,7 @@ before it, with a note. Nothing is lost for a bounce: its own words stand first.
 import re
 
 from omicard_relay.bounce.charset import decode_bytes, decode_transfer
-from omicard_relay.bounce.headers import HEAD_OCTETS, Head, parse_head
+from omicard_relay.bounce.headers import HEAD_OCTETS, Head, parse_head, part_head
 from omicard_relay.bounce.lazily import once
 
 __all__ = ["DEPTH_LIMIT", "OCTET_LIMIT", "PART_LIMIT", "Part", "head_of", "split_mail"]
@@ -30,21 +30,6 @@ _BLANK = re.compile(rb"\n[ \t]{0,1000}\r?\n")
 # A line that begins with "--" and is followed by a Content field is a delimiter.
 _DELIMITER = re.compile(rb"^(--[!-~](?:[ -~]{0,198}[!-~])?)[ \t]{0,5}\r?\nContent-[A-Z]", re.M | re.I)
 _GUESS_OCTETS = 65_536
-#: Parts of the names of charsets in which other characters than ASCII's are written with its octets.
-_SEVEN_BIT = (
-    "utf-7",
-    "utf7",
-    "utf-16",
-    "utf16",
-    "utf-32",
-    "utf32",
-    "hz",
-    "unicode",
-    "2022",
-    "ebcdic",
-    "cp037",
-    "cp500",
-)
 _MESSAGE_TYPES = frozenset({"message/rfc822", "message/global", "message/news"})
 
 
@@ -54,32 +39,23 @@ class Part:
     def __init__(self, head: Head, body: bytes) -> None:
         self.head = head
         self.body = body
-
-    @once
-    def content_type(self) -> str:
-        """`type/subtype` in lower case; text/plain when it is not told (RFC 2045 §5.2)."""
-        return self.head.content_type or "text/plain"
-
-    @once
-    def is_message(self) -> bool:
-        return self.content_type in _MESSAGE_TYPES
+        #: `type/subtype` in lower case; text/plain when it is not told (RFC 2045 §5.2).
+        self.content_type = head.content_type or "text/plain"
+        self.is_message = self.content_type in _MESSAGE_TYPES
 
     @once
     def octets(self) -> bytes:
         """The body without its transfer encoding; at most TEXT_OCTETS octets of it."""
-        encoding = self.head.get("content-transfer-encoding")
+        encoding = self.head.encoding
+        if not encoding or encoding in _AS_IT_IS:
+            return self.body[:TEXT_OCTETS]
         return decode_transfer(self.body[: TEXT_OCTETS * 2], encoding)[:TEXT_OCTETS]
-
-    @once
-    def _is_seven_bit(self) -> bool:
-        declared = self.head.get("content-type").lower()
-        return any(name in declared for name in _SEVEN_BIT)
 
     @once
     def text(self) -> str:
         """The body decoded: transfer encoding, then charset; line ends as LF; at most TEXT_OCTETS octets of it."""
         octets = self.octets
-        if octets.isascii() and b"\x1b" not in octets and not self._is_seven_bit:
+        if octets.isascii() and b"\x1b" not in octets and not self.head.is_seven_bit:
             text = octets.decode("ascii")
         else:
             text = decode_bytes(octets, self.head.parameters.get("charset", ""))
@@ -90,20 +66,12 @@ class Part:
         """The embedded message; b"" when this part is none."""
         if not self.is_message:
             return b""
-        return self.octets if self.head.get("content-transfer-encoding").lower().strip() in _ENCODED else self.body
+        return self.octets if self.head.encoding.strip() in _ENCODED else self.body
 
 
 _ENCODED = frozenset({"base64", "quoted-printable"})
-
-
-class _Open:
-    """A multipart that is being read, by its delimiter line."""
-
-    __slots__ = ("boundary", "closing")
-
-    def __init__(self, boundary: bytes) -> None:
-        self.boundary = boundary
-        self.closing = boundary + b"--"
+#: RFC 2045 §6.2: these are none.
+_AS_IT_IS = frozenset({"7bit", "8bit", "binary"})
 
 
 def split_mail(raw: bytes) -> tuple[tuple[Part, ...], tuple[str, ...]]:
@@ -145,89 +113,92 @@ class _Splitter:
 
     def __init__(self, data: bytes, parts: list[Part], notes: list[str]) -> None:
         self.data, self.parts, self.notes = data, parts, notes
-        self.opened: list[_Open] = []
-        self.leaf: tuple[Head, int] | None = None
+        #: The delimiters of the multiparts that are being read, the innermost last.
+        self.opened: list[bytes] = []
 
     def run(self, head: Head, start: int, boundary: bytes = b"") -> None:
         if boundary:
-            self.opened.append(_Open(boundary))
-        else:
-            self._begin(head, start)
-        data, at = self.data, start
-        while self.opened and len(self.parts) < PART_LIMIT:
-            line = at if data.startswith(b"--", at) else _next_line(data, at)
+            self.opened.append(boundary)
+        data, at, size, opened, parts = self.data, start, len(self.data), self.opened, self.parts
+        leaf = None if boundary or self._opens(head) else head
+        while opened and len(parts) < PART_LIMIT:
+            # With one multipart open, only its own delimiters end anything; a returned mail has others.
+            mark = opened[0] if len(opened) == 1 else b"--"
+            line = at if data.startswith(mark, at) else _next_line(data, at, None, mark)
             if line < 0:
                 break
-            end = data.find(b"\n", line)
-            end = len(data) if end < 0 else end + 1
+            end = data.find(b"\n", line) + 1 or size
             # RFC 2046 §5.1.1: a boundary has at most 70 characters; longer ones of the wild are read to 200.
             found = self._boundary(data[line : min(end, line + 204)].rstrip())
             at = end
             if found is None:
                 continue
             depth, closing = found
-            self._finish(line)
-            del self.opened[depth if closing else depth + 1 :]
-            if not closing:
-                inner, at = self._part_head(end)
-                self._begin(inner, at)
-        if len(self.parts) >= PART_LIMIT:
+            if leaf is not None:
+                parts.append(Part(leaf, data[start:line]))
+                leaf = None
+            if closing:
+                del opened[depth:]
+                continue
+            del opened[depth + 1 :]
+            head, at = self._part_head(end)
+            if not self._opens(head):
+                leaf, start = head, at
+        if len(parts) >= PART_LIMIT:
             self.notes.append(f"only the first {PART_LIMIT} parts were read")
-        self._finish(len(data))
+        if leaf is not None:
+            parts.append(Part(leaf, data[start:]))
 
     def _boundary(self, line: bytes) -> tuple[int, bool] | None:
         """(index among the open multiparts, whether it closes) of a delimiter line."""
-        for index in range(len(self.opened) - 1, -1, -1):
-            opened = self.opened[index]
-            if line == opened.boundary:
+        opened = self.opened
+        closed = line[:-2] if line[-2:] == b"--" else b""
+        for index in range(len(opened) - 1, -1, -1):
+            if line == opened[index]:
                 return index, False
-            if line == opened.closing:
+            if closed == opened[index]:
                 return index, True
         return None
 
-    def _begin(self, head: Head, start: int) -> None:
-        """A part begins: a leaf, or one more multipart to open."""
-        if head.content_type.startswith("multipart/"):
-            boundary = head.parameters.get("boundary", "").encode("utf-8", "replace")
-            if boundary and len(self.opened) < DEPTH_LIMIT:
-                self.opened.append(_Open(b"--" + boundary.rstrip()))
-                self.leaf = None
-                return
-            if boundary:
-                note = f"nesting deeper than {DEPTH_LIMIT} was not opened"
-                if note not in self.notes:
-                    self.notes.append(note)
-        self.leaf = (head, start)
+    def _opens(self, head: Head) -> bool:
+        """Whether a part is one more multipart to open, which then is open; else it is a leaf."""
+        if not head.content_type.startswith("multipart/"):
+            return False
+        boundary = head.parameters.get("boundary", "").encode("utf-8", "replace")
+        if boundary and len(self.opened) < DEPTH_LIMIT:
+            self.opened.append(b"--" + boundary.rstrip())
+            return True
+        if boundary:
+            note = f"nesting deeper than {DEPTH_LIMIT} was not opened"
+            if note not in self.notes:
+                self.notes.append(note)
+        return False
 
     def _part_head(self, start: int) -> tuple[Head, int]:
         """The head of a part and where its body begins; a delimiter line ends it too (a part cut short)."""
-        end, body = _head_span(self.data, start, start + HEAD_OCTETS)
-        line = start if self.data.startswith(b"--", start) else _next_line(self.data, start, body)
-        while 0 <= line < body:
-            stop = self.data.find(b"\n", line, line + 204)
-            if self._boundary(self.data[line : stop if stop >= 0 else line + 204].rstrip()):
-                end = body = line
-                break
-            line = _next_line(self.data, line + 1, body)
-        return parse_head(self.data[start:end]), body
-
-    def _finish(self, end: int) -> None:
-        if self.leaf is not None:
-            head, start = self.leaf
-            self.parts.append(Part(head, self.data[start:end]))
-            self.leaf = None
+        data = self.data
+        end, body = _head_span(data, start, start + HEAD_OCTETS)
+        raw = data[start:end]
+        if raw.startswith(b"--") or b"\n--" in raw:
+            line = start if raw.startswith(b"--") else _next_line(data, start, end)
+            while line >= 0:
+                stop = data.find(b"\n", line, line + 204)
+                if self._boundary(data[line : stop if stop >= 0 else line + 204].rstrip()):
+                    return part_head(data[start:line]), line
+                line = _next_line(data, line + 1, end)
+        return part_head(raw), body
 
 
-def _next_line(data: bytes, at: int, end: int | None = None) -> int:
-    """Where the next line that begins with `--` starts, or -1."""
-    found = data.find(b"\n--", max(at - 1, 0), end)
+def _next_line(data: bytes, at: int, end: int | None = None, mark: bytes = b"--") -> int:
+    """Where the next line that begins with `mark` starts, or -1."""
+    found = data.find(b"\n" + mark, at - 1 if at else 0, end)
     return found + 1 if found >= 0 else -1
 
 
 def _skip_envelope(data: bytes) -> int:
     """Where the header really begins: behind blank lines and an mbox `From ` line."""
     at = 0
-    while data[at : at + 1] in (b"\n", b"\r") and at < 1_000:
+    while data.startswith((b"\n", b"\r"), at) and at < 1_000:
         at += 1
     if data.startswith((b"From ", b">From "), at):
         end = data.find(b"\n", at)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from omicard_relay.bounce.headers import Head
 from omicard_relay.bounce.letter import Letter, open_letter
 from omicard_relay.bounce.result import MailReading
-from omicard_relay.bounce.text import addresses_in
+from omicard_relay.bounce.text import addresses_in, first_address
 from omicard_relay.mail import Evidence, MailKind
 
 __all__ = ["LEVELS", "with_inner"]
@@ -40,7 +40,12 @@ def with_inner(letter: Letter, outer: MailReading, read: Callable[[Letter], Mail
     if inner.kind is not MailKind.DSN or not any(evidence.recipient for evidence in inner.evidence):
         return outer
     path = {found.address.lower() for name in _TO_US for found in addresses_in(letter.head.get(name)[:10_000])}
-    if all(not evidence.recipient or evidence.recipient.lower() in path for evidence in outer.evidence):
+    # A gateway that sends on what came back to itself names itself, where its own words name nobody.
+    ends = {letter.sender.lower(), first_address(opened.head.get("to")).lower()}
+    if all(
+        not one.recipient or one.recipient.lower() in path or (one.recipient.lower() in ends and not _has_reply(one))
+        for one in outer.evidence
+    ):
         return MailReading(
             kind=MailKind.DSN,
             evidence=inner.evidence,
@@ -50,6 +55,10 @@ def with_inner(letter: Letter, outer: MailReading, read: Callable[[Letter], Mail
     by_name = {evidence.recipient.lower(): evidence for evidence in inner.evidence}
     merged = tuple(_merged(evidence, by_name.get(evidence.recipient.lower())) for evidence in outer.evidence)
     return MailReading(kind=outer.kind, evidence=merged, message_id=outer.message_id, notes=outer.notes)
+
+
+def _has_reply(evidence: Evidence) -> bool:
+    return any(reply.reply_code or reply.enhanced_status for reply in evidence.replies)
 
 
 def _merged(outer: Evidence, inner: Evidence | None) -> Evidence:

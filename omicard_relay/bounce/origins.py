@@ -8,6 +8,7 @@ Known limits: only addresses with a domain; a chain of aliases gives the address
 """
 
 import re
+from itertools import product
 
 from omicard_relay.bounce.says import Says
 from omicard_relay.bounce.text import first_address
@@ -17,7 +18,28 @@ __all__ = ["ORIGIN_MARKS", "original_of", "tells_origin", "verp_recipient"]
 #: Characters of the words about one recipient that are searched.
 _WORDS_LIMIT = 4_000
 #: One of these is in every wording; most reports have none.
-_HINTS = ("ed from", "ed to", "ed by", "riginal", "riginated", "alias", "轉寄", "转发", "転送")
+_HINTS = (
+    "ed from",
+    "ed to",
+    "ed by",
+    "riginal",
+    "riginated",
+    "alias",
+    "轉寄",
+    "转发",
+    "転送",
+    "の宛先",
+    "原",
+    "원",
+    "전달",
+    "forward",
+    "leitet",
+    "redirig",
+    "reenv",
+    "encaminha",
+    "inoltra",
+    "stuurt",
+)
 _ADDRESS = r"[<\"'(]{0,3}(?:mailto:)?([^\s<>()\"',;:]{1,128}@[^\s<>()\"',;:]{1,255})"
 _FROM = re.compile(
     r"(?:(?:ultimately )?generated (?:from|by)|expanded from"
@@ -25,6 +47,21 @@ _FROM = re.compile(
     r"|alias(?: of| for|ed from)|(?:message )?originally (?:sent |addressed )?to"
     r"|original[ -](?:recipient|address|addressee|rcpt|to)(?: address)?(?: was| is)?)[\s:=]{1,10}(?:rfc822;\s?)?"
     + _ADDRESS,
+    re.I,
+)
+# The same in languages without spaces, where the words also stand behind the address.
+_FROM_EAST = re.compile(
+    r"(?:(?:元|当初)の(?:宛先|あて先|受信者|アドレス)|転送元(?:の)?(?:アドレス|宛先)?|原(?:始|本|來|来)?收(?:件"
+    r"|信)(?:人|者|地址|信箱|邮箱)"
+    r"|(?:轉寄|转发)(?:來源|来源|自)|원(?:래)? ?(?:수신자|받는 ?사람)|전달 ?(?:원본|한) ?주소)\s{0,10}[:：]?\s{0,10}"
+    + _ADDRESS
+)
+_FORWARDS = re.compile(
+    _ADDRESS
+    + r"[>\"')」』]{0,3}\s{0,3}(?:(?:已)?(?:設定|设置|設置|启用|啟用)(?:了)?(?:自動|自动)?(?:轉寄|转发|轉信)|(?:は"
+    r"|の|から)(?:自動)?転送"
+    r"|(?:has set up|uses|has an?) (?:\w+ )?forward|forwards (?:its |their |all |your )?(?:e-?mail|mail|messages?|to)"
+    r"|(?:leitet|est redirigé|redirige|reenvía|encaminha|inoltra|stuurt)\b)",
     re.I,
 )
 _FORWARDED = re.compile(
@@ -44,31 +81,31 @@ tells_origin = Says(
     r"(?:forwarded|directed)\s{1,5}(?:on )?to\s{1,5}[<\"'(]{0,2}[^\s@]{1,128}@",
     r"original(?:ly)?[ -](?:recipient|address|addressee|rcpt|to|sent|addressed)\b",
     r"\balias (?:of|for) [<\"'(]{0,2}[^\s@]{1,128}@",
+    r"(?:の宛先|転送|轉寄|转发|轉信|收件(?:人|者)|수신자|전달)",
+    r"@\S{1,255}\s{1,3}(?:has set up|uses|has an?|forwards|leitet|est redirig|redirige|reenv|encaminha|inoltra|stuurt)",
 )
-#: Octets of which one stands in every part that does.
-ORIGIN_MARKS = tuple(
-    mark.encode()
-    for mark in (
-        *(
-            "erated from",
-            "erated by",
-            "panded from",
-            "warded",
-            "rected from",
-            "rected by",
-            "rected to",
-            "alias",
-            "Alias",
-        ),
-        *(f"riginal{between}{name}" for between in " -" for name in ("rec", "Rec", "addr", "to")),
-        "riginally",
-    )
-)
+#: Octets of which one stands in every part that does, behind what they have in common: most parts have not even that.
+ORIGIN_MARKS = {
+    b"erated ": (b"erated from", b"erated by"),
+    b"panded from": (b"panded from",),
+    b"warded": (b"warded",),
+    b"rected ": (b"rected from", b"rected by", b"rected to"),
+    b"lias": (b"alias", b"Alias"),
+    b"riginal": tuple(
+        f"riginal{between}{name}".encode()
+        for between, name in (*product(" -", ("rec", "Rec", "addr", "to")), ("", "ly"))
+    ),
+}
 
 
 def original_of(words: str, recipient: str) -> str:
     """The address that was written to, when the words say that it is another one than `recipient`; else ""."""
-    if not words or not any(hint in words for hint in _HINTS):
+    if "@" not in words:
+        return ""
+    for hint in _HINTS:
+        if hint in words:
+            break
+    else:
         return ""
     text = words[:_WORDS_LIMIT]
     known = recipient.lower()
@@ -76,7 +113,12 @@ def original_of(words: str, recipient: str) -> str:
         before, after = _clean(match.group(1)), _clean(match.group(2))
         if before and before.lower() != known and (not known or after.lower() == known):
             return before
-    for match in _FROM.finditer(text):
+    for pattern in (_FROM,) if text.isascii() else (_FROM, _FROM_EAST):
+        for match in pattern.finditer(text):
+            name = _clean(match.group(1))
+            if name and name.lower() != known:
+                return name
+    for match in _FORWARDS.finditer(text):
         name = _clean(match.group(1))
         if name and name.lower() != known:
             return name

@@ -14,7 +14,7 @@ from omicard_relay.bounce.nested import LEVELS, with_inner
 from omicard_relay.bounce.readers.arf import Arf
 from omicard_relay.bounce.readers.autoreply import AutoReply
 from omicard_relay.bounce.readers.decoy import Decoy
-from omicard_relay.bounce.readers.dsn import STATUS_TYPES, Dsn
+from omicard_relay.bounce.readers.dsn import STATUS_TYPES, Dsn, FieldlessReport
 from omicard_relay.bounce.readers.flufl import Flufl
 from omicard_relay.bounce.readers.formed import Formed
 from omicard_relay.bounce.readers.mdn import Mdn
@@ -50,6 +50,7 @@ class MailReader:
             Formed(self._book),
             PlainReport(answers),
             Notice(answers),
+            FieldlessReport(),
             AutoReply(answers),
             Flufl(),
         )

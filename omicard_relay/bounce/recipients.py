@@ -11,11 +11,13 @@ from omicard_relay.bounce.letter import Letter
 from omicard_relay.bounce.origins import verp_recipient
 from omicard_relay.bounce.text import addresses_in, first_address
 
-__all__ = ["is_list_owner", "is_mailbox", "list_of", "our_addresses", "returned_recipient"]
+__all__ = ["completed", "is_list_owner", "is_mailbox", "list_of", "our_addresses", "returned_recipient"]
 
 _OURS = ("to", "from", "sender", "delivered-to", "envelope-to", "x-original-to", "reply-to")
 _THEIRS = ("from", "sender", "reply-to", "return-path")
 _MANAGER = re.compile(r"owner-(.{1,100})|(.{1,100})-(?:owner|bounces|request)", re.I)
+_SENT_TO = ("to", "cc", "x-original-to", "delivered-to")
+_USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,63}")
 _VERP_FIELDS = ("to", "delivered-to", "envelope-to", "x-original-to")
 
 
@@ -34,6 +36,28 @@ def list_of(address: str) -> str:
     local, at, domain = address.partition("@")
     match = _MANAGER.fullmatch(local)
     return f"{match.group(1) or match.group(2)}{at}{domain}" if match and at else ""
+
+
+def completed(name: str, letter: Letter, domain: str = "") -> str:
+    """The whole address of a recipient that a report names without its domain; as it stands where nothing tells the domain.
+
+    The returned mail was sent to it, or the list's manager writes; else `domain`, that of the other recipients, or the
+    reporting system's own.
+    """
+    name = name.strip().strip("<>")
+    if "@" in name or not _USER_NAME.fullmatch(name):
+        return name
+    low = name.lower()
+    sent_to = [found.address for field in _SENT_TO for found in addresses_in(letter.returned.get(field)[:10_000])]
+    for address in sent_to:
+        if address.lower().rpartition("@")[0] == low:
+            return address
+    manager = list_of(letter.sender)
+    if manager.partition("@")[0].lower() == low:
+        return manager
+    domains = {address.rpartition("@")[2].lower() for address in sent_to}
+    home = domain or (domains.pop() if len(domains) == 1 else letter.sender.rpartition("@")[2])
+    return f"{name}@{home}" if home else name
 
 
 def our_addresses(letter: Letter) -> frozenset[str]:

@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from omicard_relay.bounce.noise import without_noise
 from omicard_relay.bounce.origins import original_of, tells_origin
 from omicard_relay.bounce.says import Says
 from omicard_relay.bounce.text import addresses_in, has_words
 from omicard_relay.mail import Stage
 
-__all__ = ["Stanza", "bare_stanzas", "has_code", "read_stanzas", "remote_words"]
+__all__ = ["RECIPIENT_LIMIT", "WORDS_LIMIT", "Stanza", "has_code", "read_stanzas", "remote_words"]
 
 #: Characters of the words about one recipient.
 WORDS_LIMIT = 4_000
@@ -29,7 +30,8 @@ _LABEL = (
     r"(?:final |failed |original |intended |bad |undeliverable |not delivered |delivery |sent |message |mail |email "
     r"|target ){0,2}"
     r"(?:recipient|address|addressee|mailbox|user|account|e-?mail|rcpt|to|for|unknown user|user unknown"
-    r"|empfänger|empfaenger|adresse|adressat|destinataire|destinatario|destinatário|destinatari|dirección|direccion|indirizzo"
+    r"|empfänger|empfaenger|adresse|adressat|destinataire|destinatario|destinatário|destinatari|dirección|direccion"
+    r"|indirizzo"
     r"|endereço|ontvanger|geadresseerde|odbiorca|adresat|mottagare|modtager|vastaanottaja|alıcı|alici|címzett|příjemce"
     r"|получатель|адресат|адрес|одержувач|收件人|收件者|收信人|收件地址|收件信箱|收件邮箱"
     r"|受信者|受取人|送信先|宛先|あて先|수신자|수신인|받는 ?사람"
@@ -45,8 +47,8 @@ _BEFORE = re.compile(
 _AFTER = re.compile(r"[>\])'\"]{0,3}\s{0,60}(?:$|[:：;,|]|[-–—>]{1,3}\s|\(|<mailto:|\.{3}|\[\d|\s(?=[A-Z45\"']))")
 _BETWEEN = re.compile(r"[>\])'\"]{0,3}\s{0,5}(?:[;,、|]\s{0,5}|<mailto:)[<\[('\"]{0,3}(?:mailto:|smtp:)?")
 _REST_BEGIN = re.compile(r"^[>\])'\"]{0,3}(?:<mailto:[^>]{0,320}>)?[\s:：;,|–-]{0,10}")
-_BARE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{1,63}")
-_ANNOUNCES = re.compile(r"\b(?:recipients?|users?|mailbox(?:es)?|accounts?|address(?:es)?)\b[^:]{0,150}[:：]$", re.I)
+#: A Message-ID has the shape of an address.
+_IDENTITY = re.compile(r"message[ -]?id\W{0,10}$", re.I)
 # What reports say beside the reason.
 _NEUTRAL = Says(
     r"^[^.:]{0,40}\b(?:original|returned|your|the) (?:message|mail|e-?mail)(?: headers?)? "
@@ -54,6 +56,7 @@ _NEUTRAL = Says(
     r"(?:attached|included|below|follow|enclosed|appended|shown|quoted|returned below)",
     r"do not (?:reply|answer|respond)|^(?:kind |best )?regards|for (?:more|further) (?:information|help)"
     r"|if you have (?:any )?questions|請勿(?:直接)?回[覆復]|请勿(?:直接)?回复|返信しないで",
+    r"^\W{0,5}please (?:reply|respond|write) to |feel this message to be in error",
 )
 #: Lines below a recipient's own in which the address that was written to stands.
 _ORIGIN_LINES = 8
@@ -63,9 +66,21 @@ _ORIGIN_LINE = re.compile(
 )
 # An address to write to, or the person that is spoken to.
 _CONTACT = re.compile(
-    r"\b(?:contact|help|questions?|support|assistance|write to|e-?mail us|reach us|visit|forward this|report this|dear|hello|hi"
-    r"|kontakt\w{0,6}|hilfe|fragen|contactez|contacte|contatt\w{1,4}|обращайтесь|вопрос\w{0,4})\b[^.;:]{0,60}$"
+    r"\b(?:contact|help|questions?|support|assistance|write to|e-?mail us|reach us|visit|forward this|report this"
+    r"|dear|hello|hi"
+    r"|kontakt\w{0,6}|hilfe|fragen|vragen|domande|dudas|dúvidas|contactez|contacte|contatt\w{1,4}|обращайтесь"
+    r"|вопрос\w{0,4}"
+    r"|pisa[ćc] na adres|pytani\w{1,4})\b[^.;:]{0,60}:?\s?$"
     r"|(?:洽|聯絡|联系|客服|お問い合わせ|문의)[^。；]{0,20}$",
+    re.I,
+)
+# How a line ends when the address on the next one is another that the sender is asked to use.
+_ASKS_END = re.compile(
+    r"\b(?:(?:please )?(?:contact|write to|e-?mail us at|send (?:it|them|mail|messages) to|new address(?: is)?|use)"
+    r"|schreiben sie (?:bitte )?an|wenden sie sich (?:bitte )?an|(?:écri(?:re|vez)|adresse[rz](?:-vous)?) (?:à|au)"
+    r"|escriba a|dirigirse a"
+    r"|escreva para|scriv(?:a|ere) a|schrijf naar|pisa[ćc] na adres|(?:пишите|обращайтесь) (?:на(?: адрес)?"
+    r"|по адресу))\s{0,5}:?\s{0,5}$",
     re.I,
 )
 _PROSE_SKIP = frozenset(
@@ -93,6 +108,8 @@ _HEADING = re.compile(
 )
 #: "To: …" repeats the returned mail's header (old Exchange); it names the recipient, and nothing is said about it there.
 _LABEL_TO = re.compile(r"\W{0,20}to\s{0,5}:", re.I)
+#: "Original address: …" below a recipient tells as whom it was written to (Sun, Oracle).
+_ORIGINAL_LABEL = re.compile(r"\W{0,20}original(?:ly)?[ -](?:recipient|address|addressee|to|rcpt)", re.I)
 #: A drawn line ends what was said about a recipient.
 _RULE = re.compile(r"\s{0,20}[-=_*#+|]{4,}\s{0,20}$")
 #: A label that is itself the reason: "Unknown user: …", "undeliverable to …".
@@ -127,7 +144,14 @@ def read_stanzas(
     if "@" not in text:
         return ()
     lines = text.split("\n")[:_LINE_LIMIT]
-    named = [(number, *name) for number, line in enumerate(lines) for name in _named(line)]
+    named: list[tuple[int, str, str]] = []
+    for number, line in enumerate(lines):
+        for address, rest in _named(line):
+            if number and _ASKS_END.search(lines[number - 1][-60:]):
+                continue
+            if named and named[-1][0] == number - 1 and _ORIGINAL_LABEL.match(line):
+                continue
+            named.append((number, address, rest))
     ours = {name.lower() for name in not_these}
     if any(address.lower() not in ours for _, address, _ in named):
         named = [item for item in named if item[1].lower() not in ours]
@@ -135,9 +159,17 @@ def read_stanzas(
         return _from_prose(lines, ours, our_domains)
     stanzas: dict[str, Stanza] = {}
     origins = tells_origin(text)
+    lists, below = _lists(lines, named), dict[int, str]()
     for index, (number, address, rest) in enumerate(named):
         end = next((line for line, _, _ in named[index + 1 : index + 50] if line > number), len(lines))
         words = _words_at(lines, number, end, address, rest)
+        if not words and (last := lists[index]) > index:
+            # What stands below a list is said about each in it.
+            if last not in below:
+                place, name, more = named[last]
+                after = named[last + 1][0] if last + 1 < len(named) else len(lines)
+                below[last] = _words_at(lines, place, after, name, more)
+            words = below[last]
         key = address.lower()
         old = stanzas.get(key)
         if old is None or _weight(words) > _weight(old.words):
@@ -146,23 +178,6 @@ def read_stanzas(
         if len(stanzas) >= RECIPIENT_LIMIT:
             break
     return tuple(stanzas.values())
-
-
-def bare_stanzas(text: str) -> tuple[Stanza, ...]:
-    """Recipients of a report that names no address: user names alone on the lines below one that announces recipients."""
-    found: dict[str, Stanza] = {}
-    heading = ""
-    for line in text.split("\n")[:_LINE_LIMIT]:
-        said = line.strip()
-        if heading and _BARE.fullmatch(said):
-            found.setdefault(said.lower(), Stanza(recipient=said, words=heading))
-        elif said and _ANNOUNCES.search(said[-200:]):
-            heading = said[:WORDS_LIMIT]
-        elif said:
-            heading = ""
-        if len(found) >= RECIPIENT_LIMIT:
-            break
-    return tuple(found.values())
 
 
 def remote_words(text: str, *, unless: Says | None = None) -> str:
@@ -220,7 +235,7 @@ def _words_at(lines: list[str], number: int, end: int, address: str, rest: str) 
     """The words that go with the naming line `number`: behind it, in it, or before it."""
     if _LABEL_TO.match(lines[number]):
         return ""
-    words = _words(rest, lines[number + 1 : end])
+    words = without_noise(_words(rest, lines[number + 1 : end]))
     if has_words(words) and (has_code(words) or not _NEUTRAL(words)):
         return words
     label = lines[number].replace(address, "")
@@ -246,6 +261,16 @@ def _words(rest: str, below: list[str]) -> str:
     return "\n".join(taken)[:WORDS_LIMIT]
 
 
+def _lists(lines: list[str], named: list[tuple[int, str, str]]) -> list[int]:
+    """For each naming line the last one of the list in which it stands: recipients one below the other, blank lines between."""
+    last = list(range(len(named)))
+    for index in range(len(named) - 2, -1, -1):
+        line, after = named[index][0], named[index + 1][0]
+        if after - line <= 2 and not any(part.strip() for part in lines[line + 1 : after]):
+            last[index] = last[index + 1]
+    return last
+
+
 def _words_before(lines: list[str], number: int) -> str:
     """Domino names the reason above the recipient: the paragraph just before, unless it is only a heading."""
     taken: list[str] = []
@@ -256,6 +281,9 @@ def _words_before(lines: list[str], number: int) -> str:
             continue
         if line.strip()[:2] in ("--", "==", "**") or line.rstrip().endswith((":", "：")):
             break
+        if "@" in line and _named(line):
+            # What stands there is said about another recipient.
+            return ""
         taken.append(line.strip())
     return "\n".join(reversed(taken))[:WORDS_LIMIT]
 
@@ -268,7 +296,10 @@ def _from_prose(lines: list[str], not_these: set[str], our_domains: frozenset[st
             key = item.address.lower()
             if key in not_these or key in found or key.partition("@")[0] in _PROSE_SKIP or len(found) >= 20:
                 continue
-            if _CONTACT.search(line[max(0, item.start - 80) : item.start]):
+            before = line[max(0, item.start - 80) : item.start]
+            if not before.strip() and number and _ASKS_END.search(lines[number - 1][-60:]):
+                continue
+            if _CONTACT.search(before) or _IDENTITY.search(before):
                 continue
             paragraph = _paragraph(lines[number : number + 20])
             after = "\n".join(lines[number + 1 : number + 60])

@@ -17,6 +17,7 @@ __all__ = [
     "first_address",
     "has_words",
     "html_to_text",
+    "spaced",
     "split_returned",
     "unquoted",
     "words_about",
@@ -87,6 +88,7 @@ _SUMMARY_LINES = 12
 _SPEAKS = re.compile(
     r"^(?:[^\n]{0,60}[:：] ?)?(?:[45]\d\d[ -](?:[45]\.\d{1,3}\.\d{1,3})?|[45]\.\d{1,3}\.\d{1,3} )[ #<\w]", re.M
 )
+_UNDERSCORED = re.compile(r"_[45](?:\d\d|\.\d\.\d{1,3})_[A-Za-z0-9.<]{1,60}_")
 _WORD_RUN = re.compile(r"[^\W\d_]{2}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}")
 
 
@@ -172,6 +174,16 @@ def has_words(text: str) -> bool:
     return _WORD_RUN.search(text) is not None
 
 
+def spaced(text: str) -> str:
+    """The words with spaces where a gateway wrote `_` in their place: `said:_550_5.1.1_no_such_user`."""
+    if "_4" not in text and "_5" not in text:
+        return text
+    lines = text.split("\n")
+    return "\n".join(
+        line.replace("_", " ") if " " not in line.strip() and _UNDERSCORED.search(line) else line for line in lines
+    )
+
+
 def unquoted(text: str) -> str:
     """The text without lines that quote (`>`, `|`), and cut where a quoted mail begins."""
     kept: list[str] = []
@@ -197,9 +209,9 @@ def split_returned(text: str) -> tuple[str, str]:
         if by_words and ("message" in lows[number] or "mail" in lows[number] or "content" in lows[number]):
             said = line.strip(" |+\t")
             ruled = said[:3] in ("---", "===", "***", "___")
-            if ((ruled or said.endswith(":")) and _RETURNED_START.match(said[:200])) or (
-                len(said) < 60 and _FOLLOWS.match(said)
-            ):
+            if (
+                (ruled or said.endswith(":")) and _RETURNED_START.match(said[:200]) and "receive" not in lows[number]
+            ) or (len(said) < 60 and _FOLLOWS.match(said)):
                 return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
         if by_header and line[:1] in _HEADER_BEGINS and _HEADER_LINE.match(line) and _header_run(lines, number):
             if _is_summary(lines, number):
@@ -273,7 +285,13 @@ def _is_summary(lines: list[str], number: int) -> bool:
             break
         if line.partition(":")[0].strip().lower() in _TRACE_FIELDS:
             return False
-    return _SPEAKS.search("\n".join(region)) is not None
+    if _SPEAKS.search("\n".join(region)) is not None:
+        return True
+    # A mail that is returned goes on; a notice ends soon behind the fields.
+    rest = [line for line in lines[number : number + 4 * _SUMMARY_LINES] if line.strip()]
+    return len(rest) <= _SUMMARY_LINES and not any(
+        line.partition(":")[0].strip().lower() in _TRACE_FIELDS for line in rest
+    )
 
 
 def _without(text: str, start: str, end: str) -> str:

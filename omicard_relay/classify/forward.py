@@ -21,6 +21,72 @@ FORWARD_FAILED = "forward-failed"
 _FORWARD = 920
 #: A local part shorter than this stands in many others by chance.
 _TELLING = 3
+#: Providers where everybody may have a mailbox; behind `yahoo` and its like any country may stand.
+_PUBLIC = frozenset(
+    {
+        "gmail.com",
+        "googlemail.com",
+        "outlook.com",
+        "hotmail.com",
+        "live.com",
+        "msn.com",
+        "icloud.com",
+        "me.com",
+        "mac.com",
+        "aol.com",
+        "gmx.de",
+        "gmx.net",
+        "gmx.at",
+        "gmx.ch",
+        "web.de",
+        "t-online.de",
+        "freenet.de",
+        "orange.fr",
+        "wanadoo.fr",
+        "free.fr",
+        "laposte.net",
+        "sfr.fr",
+        "libero.it",
+        "virgilio.it",
+        "uol.com.br",
+        "terra.com.br",
+        "mail.ru",
+        "bk.ru",
+        "inbox.ru",
+        "list.ru",
+        "yandex.ru",
+        "yandex.com",
+        "rambler.ru",
+        "proton.me",
+        "protonmail.com",
+        "zoho.com",
+        "qq.com",
+        "163.com",
+        "126.com",
+        "yeah.net",
+        "sina.com",
+        "sohu.com",
+        "naver.com",
+        "hanmail.net",
+        "daum.net",
+        "nate.com",
+        "docomo.ne.jp",
+        "ezweb.ne.jp",
+        "au.com",
+        "softbank.ne.jp",
+        "i.softbank.jp",
+        "pchome.com.tw",
+        "wp.pl",
+        "onet.pl",
+        "o2.pl",
+        "interia.pl",
+        "seznam.cz",
+        "comcast.net",
+        "verizon.net",
+        "att.net",
+    }
+)
+_PUBLIC_NAMES = frozenset({"yahoo", "hotmail", "outlook", "live", "ymail", "rocketmail"})
 #: RFC 5321 §4.5.3.1: 64 octets and 255; more is no address.
 _ADDRESS_LIMIT = 320
 
@@ -45,6 +111,9 @@ def is_forward(original: str, final: str) -> bool:
     (name, domain), (new_name, new_domain) = one, other
     if domain == new_domain or domain.endswith(f".{new_domain}") or new_domain.endswith(f".{domain}"):
         return False
+    if _is_public(new_domain) and not _is_public(domain):
+        # No host writes a mailbox of its own with a public provider's domain.
+        return True
     return name != new_name and not _stands_in(name, new_name) and not _stands_in(new_name, name)
 
 
@@ -56,6 +125,10 @@ def _parts(address: str) -> tuple[str, str] | None:
         return None
     base = local.strip('"').partition("+")[0].replace(".", "")
     return (base or local), domain
+
+
+def _is_public(domain: str) -> bool:
+    return domain in _PUBLIC or domain.partition(".")[0] in _PUBLIC_NAMES
 
 
 def _stands_in(name: str, other: str) -> bool:

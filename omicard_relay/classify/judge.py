@@ -35,7 +35,10 @@ _UNKNOWN = 900
 _WORDS_LIMIT = 200
 #: Replies that are remembered, and how long one may be: together below some 10 MB.
 _REMEMBERED, _REMEMBERED_SIZE = 16_384, 1000
+_K = TypeVar("_K")
 _T = TypeVar("_T")
+#: The wordings of texts that were seen literally before; each is some three times its text.
+_WORDINGS = 4_096
 _NEVER: tuple[Verdict, bool] = (Verdict(bounce_code=900, rule_id="", confidence=0), False)
 #: Below every rank.
 _WEAKEST = 1_000
@@ -66,6 +69,7 @@ class Judge:
         #: Mail logs say the same few thousand things; with addresses and ids masked, most have been said before.
         self._told: dict[tuple[object, ...], tuple[Verdict, int | None]] = {}
         self._read_before: dict[tuple[object, ...], tuple[Verdict, bool] | None] = {}
+        self._wordings: dict[str, Wording] = {}
         self._rules: list[_Known] = []
         self._statuses: dict[str, list[int]] = {}
         self._replies: dict[int, list[int]] = {}
@@ -153,7 +157,10 @@ class Judge:
 
     def _read(self, reply: Reply, evidence: Evidence, depth: int) -> tuple[Verdict, bool] | None:
         """What one layer says alone, and whether that is no cause; the same words are read once."""
-        wording = wording_of(reply.innermost)
+        wording = self._wordings.get(reply.innermost)
+        if wording is None:
+            wording = wording_of(reply.innermost)
+            _remember(self._wordings, reply.innermost, wording, len(reply.innermost), _WORDINGS)
         key = (
             wording.shown,
             depth > 0,
@@ -281,10 +288,10 @@ def _is_open(known: _Known, reply: Reply, evidence: Evidence) -> bool:
     return holds(known.conditions, reply, evidence)
 
 
-def _remember(memory: dict[tuple[object, ...], _T], key: tuple[object, ...], value: _T, size: int) -> None:
+def _remember(memory: dict[_K, _T], key: _K, value: _T, size: int, most: int = _REMEMBERED) -> None:
     """Keep the result for a short text and short names; a full memory begins anew, which costs less than keeping its order."""
     if size <= _REMEMBERED_SIZE:
-        if len(memory) >= _REMEMBERED:
+        if len(memory) >= most:
             memory.clear()
         memory[key] = value
 

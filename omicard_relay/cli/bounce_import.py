@@ -1,17 +1,19 @@
 """`bounce import PATH…`: mails of a maildir, an mbox, plain files or an IMAP mailbox into the store.
 
 Killed or stopped at any moment it goes on where it was when it is started again; `--again` reads all anew, and what the store
-has is then only looked at. A mail that cannot be read gives one line on standard error, the rest goes on, and the exit
-status is 1 in the end.
+has is then only looked at. A mail or a source that cannot be read gives one line on standard error, the rest goes on, and
+the exit status is 1 in the end.
 """
 
 import os
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +21,7 @@ import click
 from omicard_relay.cli.context import open_configured_store, print_jsonl, print_table, settings_of
 from omicard_relay.cli.language import register, say
 from omicard_relay.mail import RelayError, StoreError, one_line, printable
+from omicard_relay.services.importfaults import Fault, MailFault, SourceError
 
 if TYPE_CHECKING:
     from omicard_relay.services.importing import Imported, Importer
@@ -34,8 +37,29 @@ _PASSWORD_VARIABLE = "OMICARD_RELAY_IMAP_PASSWORD"  # noqa: S105  the name of it
 
 Row = dict[str, str | bool | None]
 
+_CHINESE: dict[Fault | MailFault, str] = {
+    Fault.NOT_THERE: "{name}：沒有這個檔案或資料夾；請確認路徑。",
+    Fault.CLOSED: "{name}：無法讀取（{why}）；請檢查權限，或改以可讀取的使用者執行。",
+    Fault.IS_A_FILE: "{name}：是檔案，而 maildir 是資料夾；請勿加 --format。",
+    Fault.IS_A_FOLDER: "{name}：是資料夾，而 mbox 是檔案；請勿加 --format。",
+    Fault.NO_MAILS: "{name}：其中沒有 maildir，也沒有 .eml 檔案；`--recursive` 會搜尋子資料夾，`--format files` 則取所有檔案。",
+    Fault.NO_URL: "{name}：不是 imaps://user@mail.example.com/INBOX 形式的位址。",
+    Fault.URL_CUT_SHORT: "{name}：缺少使用者或主機；請寫成 imaps://user@mail.example.com/INBOX。",
+    Fault.URL_TELLS_TOO_MUCH: "密碼不可寫在 URL 中；請用 --password-file 或 $OMICARD_RELAY_IMAP_PASSWORD。",
+    Fault.NO_LIBRARY: "IMAP 所需的程式庫尚未安裝；請以本程式的 pip 執行 `pip install 'omicard-relay[imap]'`。",
+    Fault.NO_TLS: "{name}：伺服器不支援 STARTTLS，而密碼不可明文傳送；請改用 imaps://。",
+    Fault.NOT_REACHED: "{name}：無法連線（{why}）；請檢查主機、連接埠與網路。",
+    Fault.NOT_LET_IN: "{name}：伺服器拒絕此使用者或密碼（{why}）。",
+    Fault.NOT_OPENED: "{name}：伺服器無法開啟此信箱（{why}）；請檢查主機之後的信箱名稱。",
+    Fault.BROKEN_OFF: "{name}：{why}；請重新執行，將由中斷處繼續。",
+    MailFault.NO_FILE: "不是檔案",
+    MailFault.NO_MAIL: "其中沒有任何郵件",
+    MailFault.NO_CONTENT: "伺服器未提供其內容",
+}
+
 register(
     {
+        **{f"import-{fault.name}": (fault.value, chinese) for fault, chinese in _CHINESE.items()},
         "import-unreadable": ("{name}: cannot be imported: {why}", "{name}：無法匯入：{why}"),
         "import-progress": (
             "{source}: {percent:3.0f} %, {mails} mails, {rate:.0f}/s",
@@ -57,6 +81,10 @@ register(
         "import-no-password": (
             "the mailbox needs a password: --password-file FILE, or $OMICARD_RELAY_IMAP_PASSWORD",
             "此信箱需要密碼：請用 --password-file FILE 或 $OMICARD_RELAY_IMAP_PASSWORD",
+        ),
+        "import-password-file": (
+            "{file}: cannot be read ({why}); name a file with the password in its first line",
+            "{file}：無法讀取（{why}）；請指定第一行為密碼的檔案",
         ),
         "import-no-format": (
             "--format is for folders and files, not for IMAP",
@@ -103,11 +131,13 @@ def command(
     imap = {"since": since, "mark_seen": mark_seen, "move_to": move_to}
     if wanted and any(map(_is_imap, paths)):
         raise click.UsageError(say("import-no-format"))
+    _check_urls(paths)
     password = _password(password_file) if any(map(_is_imap, paths)) else ""
     settings = settings_of(ctx)
     store = open_configured_store(settings)
     writer = Writer(store)
     telling = _Telling()
+    interrupted = _note_interrupt()
     try:
         importer = open_importer(settings, store, writer, recipient=recipient, hand_on=hand_on)
 
@@ -119,12 +149,15 @@ def command(
                     else:
                         sources = _folders(path, store, settings, wanted, recursive)
                     for source in sources:
-                        yield from telling.told(importer, source, again)
+                        for done in telling.told(importer, source, again):
+                            yield done
+                            if interrupted:
+                                raise KeyboardInterrupt
                 except StoreError:
                     raise
                 except RelayError as error:
                     # Another path may be all right.
-                    telling.fail(str(error))
+                    telling.lose(_sentence(error))
 
         if jsonl:
             print_jsonl(map(_row, rows()))
@@ -144,7 +177,19 @@ def command(
     if hand_on:
         _hand_on(store, settings)
     store.close()
-    ctx.exit(1 if telling.failed else 0)
+    ctx.exit(1 if telling.failed or telling.lost else 0)
+
+
+def _note_interrupt() -> list[bool]:
+    """A list that has something in it after Ctrl-C: where that comes within a callback of a library, its exception is lost."""
+    came: list[bool] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(True)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    return came
 
 
 class _Telling:
@@ -152,7 +197,8 @@ class _Telling:
 
     def __init__(self) -> None:
         self.kinds: Counter[str] = Counter()
-        self.known = self.failed = 0
+        #: Mails that the store had, and those that failed; and sources that could not be read, or not to their end.
+        self.known = self.failed = self.lost = 0
         self._began = self._last = time.monotonic()
         self._written = False
 
@@ -160,7 +206,8 @@ class _Telling:
         """What the importer makes of a source."""
         for done in importer.run(source, again=again):
             if done.error is not None:
-                self.fail(say("import-unreadable", name=one_line(done.name), why=one_line(done.error)))
+                self.failed += 1
+                self._complain(say("import-unreadable", name=one_line(done.name), why=_why(done.error)))
             elif done.kind is None:
                 self.known += 1
             else:
@@ -169,11 +216,10 @@ class _Telling:
             yield done
         self.clear()
 
-    def fail(self, text: str) -> None:
-        """Say what is wrong."""
-        self.failed += 1
-        self.clear()
-        click.echo(printable(text), err=True)
+    def lose(self, text: str) -> None:
+        """Say why a source cannot be read."""
+        self.lost += 1
+        self._complain(say("error", message=text))
 
     def clear(self) -> None:
         """Take the line of progress away."""
@@ -188,8 +234,12 @@ class _Telling:
         rows += [[say("import-failed"), self.failed]] if self.failed else []
         if rows:
             print_table([say("import-kind"), say("import-mails")], rows)
-        else:
+        elif not self.lost:
             click.echo(say("import-nothing"))
+
+    def _complain(self, text: str) -> None:
+        self.clear()
+        click.echo(printable(text), err=True)
 
     def _show(self, source: "MailSource") -> None:
         now = time.monotonic()
@@ -216,6 +266,26 @@ def _row(done: "Imported") -> Row:
         "digest": done.digest or None,
         "error": done.error,
     }
+
+
+def _sentence(error: RelayError) -> str:
+    """What is wrong, in the reader's language."""
+    return say(f"import-{error.fault.name}", **error.fields) if isinstance(error, SourceError) else str(error)
+
+
+def _why(error: str) -> str:
+    return say(f"import-{error.name}") if isinstance(error, MailFault) else one_line(error)
+
+
+def _check_urls(paths: Iterable[str]) -> None:
+    """What is wrong with an address is told before anything is opened."""
+    from omicard_relay.services.imap_fetch import parse_imap_url
+
+    for path in filter(_is_imap, paths):
+        try:
+            parse_imap_url(path)
+        except SourceError as error:
+            raise click.UsageError(printable(_sentence(error))) from None
 
 
 def _is_imap(path: str) -> bool:
@@ -255,9 +325,8 @@ def _password(file: Path | None) -> str:
         try:
             found = file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
         except (OSError, UnicodeDecodeError) as error:
-            raise RelayError(
-                f"{file}: cannot be read ({error}); name a file with the password in its first line."
-            ) from None
+            why = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+            raise RelayError(say("import-password-file", file=one_line(str(file), 400), why=why)) from None
     if not found:
         raise click.UsageError(say("import-no-password"))
     return found

@@ -8,6 +8,7 @@ an enhanced status code: Postfix would read it as its own.
 
 import os
 import sys
+from datetime import UTC, datetime
 
 import click
 
@@ -42,12 +43,16 @@ def _ingest(ctx: click.Context, sender: str, recipient: str, queue_id: str) -> N
     from omicard_relay.services.forgetkey import forget_key
     from omicard_relay.services.handing_on import hand_on_quietly
     from omicard_relay.services.ingest import make_ingester
+    from omicard_relay.services.rulebook import open_rulebook
+    from omicard_relay.services.suppression import settle_quietly
     from omicard_relay.store.engine import open_store
 
     raw, cut = _read_all(settings.ingest.size_limit)
     store = open_store(settings.store_url, busy_seconds=settings.store.busy_seconds, hider=forget_key(settings))
-    make_ingester(settings, store).take(raw, sender=sender, recipient=recipient, cut=cut)
+    rulebook = open_rulebook(settings, store)
+    make_ingester(settings, store, rulebook).take(raw, sender=sender, recipient=recipient, cut=cut)
     hand_on_quietly(store, settings)
+    settle_quietly(store, rulebook.current.suppress, now=datetime.now(UTC))
     store.close()
 
 

@@ -4,6 +4,7 @@ import click
 
 from omicard_relay.cli.context import settings_of
 from omicard_relay.cli.db_forget import forget_command
+from omicard_relay.cli.db_progress import UpgradeProgress
 from omicard_relay.cli.db_purge import purge_command
 from omicard_relay.cli.language import register, say
 from omicard_relay.store.engine import database_version, open_store
@@ -44,7 +45,8 @@ def upgrade_command(ctx: click.Context) -> None:
         if before == head():
             click.echo(say("db-current", after=before))
             return
-        upgrade(store)
+        with UpgradeProgress() as progress:
+            upgrade(store, on_step=progress.step)
         click.echo(say("db-upgraded", before=before or say("db-none"), after=head()))
     finally:
         store.close()

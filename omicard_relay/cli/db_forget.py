@@ -87,7 +87,7 @@ register(
 def forget_command(ctx: click.Context, address: str, yes: bool, dry_run: bool, new_key: bool) -> None:
     """Erase what is known of ADDRESS. In the lists a keyed digest stays, so that who is unsubscribed stays so.
 
-    Exit 1 when nothing is known of it. Exactly this address is meant, in upper or lower case.
+    Exit 1 when nothing is known of it. Exactly this address is meant, in upper or lower case, its domain in both spellings.
     """
     if not local_part_of(address) or not domain_of(address):
         raise RelayError(say("forget-no-address", text=one_line(address, 80)))

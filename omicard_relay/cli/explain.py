@@ -7,9 +7,10 @@ import click
 
 from omicard_relay.cli.context import open_configured_store, print_jsonl, settings_of
 from omicard_relay.cli.language import current_language, register, say
+from omicard_relay.cli.reasons import decision_sentence, plan_row
 from omicard_relay.cli.words import shown
 from omicard_relay.mail import ListEntry, domain_of, one_line
-from omicard_relay.store import lists, reports
+from omicard_relay.store import lists, reports, story
 from omicard_relay.store.engine import Tx
 from omicard_relay.tables.active import load_active
 from omicard_relay.tables.policies import Policies
@@ -35,8 +36,20 @@ register(
             "  活動 {campaign}，message-id {message_id}，queue id {queue_id}",
         ),
         "explain-dropped": (
-            "  dropped before sending by step {step}: {reason}",
-            "  發信前由步驟 {step} 剔除：{reason}",
+            "  {time:%Y-%m-%d %H:%M:%S}  dropped before sending by step {step}: {reason}",
+            "  {time:%Y-%m-%d %H:%M:%S}  發信前由步驟 {step} 剔除：{reason}",
+        ),
+        "explain-kept": (
+            "  {time:%Y-%m-%d %H:%M:%S}  passed all steps before sending",
+            "  {time:%Y-%m-%d %H:%M:%S}  通過發信前所有檢查",
+        ),
+        "explain-decision": (
+            "  {time:%Y-%m-%d %H:%M:%S}  decision ({mode}): {sentence}",
+            "  {time:%Y-%m-%d %H:%M:%S}  決定（{mode}）：{sentence}",
+        ),
+        "explain-list": (
+            "  {time:%Y-%m-%d %H:%M:%S}  list {list_name}: {what} {value} by {who}: {note}; source: {source}",
+            "  {time:%Y-%m-%d %H:%M:%S}  名單 {list_name}：{who} {what} {value}：{note}；來源：{source}",
         ),
         "explain-event": (
             "  {time:%Y-%m-%d %H:%M:%S}  {what} {number}{outcome}",
@@ -101,6 +114,7 @@ def command(ctx: click.Context, what: str, jsonl: bool) -> None:
             return
         for subject in reversed(subjects):
             _show(tx, subject, policies)
+        decided = {int(str(line["id"])): story.past_decisions(tx, [int(str(line["id"]))]) for line in past}
     for entry in entries:
         _show_entry(entry)
     for line in past:
@@ -112,6 +126,8 @@ def command(ctx: click.Context, what: str, jsonl: bool) -> None:
                 reply=one_line(str(line["reply"]), 200),
             )
         )
+        for event in decided[int(str(line["id"]))]:
+            _show_ours(event, policies)
 
 
 def _show(tx: Tx, s: reports.Subject, policies: Policies) -> None:
@@ -125,9 +141,9 @@ def _show(tx: Tx, s: reports.Subject, policies: Policies) -> None:
             queue_id=s.queue_id or "-",
         )
     )
-    if s.drop_step:
-        click.echo(say("explain-dropped", step=shown(s.drop_step), reason=one_line(s.detail or "")))
-    for event in reports.timeline(tx, s):
+    for event in story.story(tx, s):
+        if _show_ours(event, policies):
+            continue
         number = f"{event.number} " if event.number else ""
         outcome = one_line(event.outcome, 40)
         click.echo(say("explain-event", time=event.time, what=shown(event.what), number=number, outcome=shown(outcome)))
@@ -153,6 +169,36 @@ def _show(tx: Tx, s: reports.Subject, policies: Policies) -> None:
             click.echo(say("explain-deleted", time=event.content_deleted))
         if event.trust == "claimed":
             click.echo(say("explain-claim"))
+
+
+def _show_ours(event: reports.Event, policies: Policies) -> bool:
+    """What was done on our side: the scrub decision, steering's, changes of lists. False for any other event."""
+    time = event.time
+    if event.what == "scrub" and event.outcome == "dropped":
+        click.echo(say("explain-dropped", time=time, step=shown(event.value), reason=one_line(event.reasons or "")))
+    elif event.what == "scrub":
+        click.echo(say("explain-kept", time=time))
+    elif event.what == "list":
+        click.echo(
+            say(
+                "explain-list",
+                time=time,
+                list_name=shown(event.list_name),
+                what=shown(event.outcome),
+                value=one_line(event.value or ""),
+                who=one_line(event.who or "-"),
+                note=one_line(event.reasons or "-"),
+                source=one_line(event.source or "-"),
+            )
+        )
+    elif event.decided is not None and event.failed is not None:
+        code = event.bounce_code
+        name = policies.codes[code].name if code is not None and code in policies.codes else ""
+        sentence = decision_sentence(event.decided, failed=event.failed, code=code, name=name)
+        click.echo(say("explain-decision", time=time, mode=say(f"mode-{event.outcome}"), sentence=sentence))
+    else:
+        return False
+    return True
 
 
 def _show_rereads(event: reports.Event) -> None:
@@ -193,6 +239,19 @@ def _show_entry(entry: ListEntry) -> None:
     )
 
 
+def _decision_row(event: reports.Event) -> dict[str, object] | None:
+    one = event.decided
+    if one is None:
+        return None
+    return {
+        "attempt": one.attempt_id,
+        "mode": one.mode,
+        "provider": one.provider,
+        "step": one.step,
+        **plan_row(one.plan),
+    }
+
+
 def _jsonl(tx: Tx, subjects: list[reports.Subject], entries: list[ListEntry], past: list[Mapping[str, object]]) -> None:
     for s in subjects:
         head = {"recipient": s.address, "submission": s.submission_id, "queue_id": s.queue_id}
@@ -231,6 +290,12 @@ def _jsonl(tx: Tx, subjects: list[reports.Subject], entries: list[ListEntry], pa
                 "trust": e.trust,
                 "mail_deleted": e.content_deleted.isoformat() if e.content_deleted else None,
                 "rules_release": e.rules_release,
+                "step": e.value if e.what == "scrub" else None,
+                "decision": _decision_row(e),
+                "list": e.list_name,
+                "value": e.value if e.what == "list" else None,
+                "who": e.who,
+                "source": e.source,
                 "rereads": [
                     {
                         "time": one.time.isoformat(),
@@ -246,7 +311,7 @@ def _jsonl(tx: Tx, subjects: list[reports.Subject], entries: list[ListEntry], pa
                     for one in e.rereads
                 ],
             }
-            for e in reports.timeline(tx, s)
+            for e in story.story(tx, s)
         )
     print_jsonl(
         {
@@ -273,6 +338,7 @@ def _jsonl(tx: Tx, subjects: list[reports.Subject], entries: list[ListEntry], pa
             "code": str(line["bounce_code"]) if line["bounce_code"] else None,
             "rule": line["rule_id"],
             "reply": line["reply"],
+            "decision": next(map(_decision_row, story.past_decisions(tx, [int(str(line["id"]))])), None),
         }
         for line in past
     )

@@ -21,6 +21,7 @@ from omicard_relay.services.postconf import Postconf, PostfixError, open_postcon
 from omicard_relay.tables.snippets import (
     BOUNCE_SNIPPETS,
     SNIPPET_NAMES,
+    STEERING_SNIPPET,
     Deployment,
     Snippet,
     filled_snippet,
@@ -73,6 +74,9 @@ def _show(ctx: click.Context, config_dir: Path, names: tuple[str, ...], user: st
     for name in names or SNIPPET_NAMES:
         if not names and name in BOUNCE_SNIPPETS and not settings.return_path.domain:
             click.echo(f"### {name}: {say('postfix.no-domain')}\n")
+            continue
+        if not names and name == STEERING_SNIPPET and not settings.steer.ip:
+            click.echo(f"### {name}: {say('postfix.no-ip')}\n")
             continue
         _print_snippet(filled_snippet(name, settings, deployment), deployment)
     click.echo(f"### {say('postfix.units', path=shipped('postfix', 'systemd'))}")
@@ -200,6 +204,10 @@ def _print_snippet(snippet: Snippet, deployment: Deployment) -> None:
         if parameter.join != "set":
             click.echo(f"# {say(f'postfix.join-{parameter.join.value}', name=parameter.name)}")
     click.echo(f"## master.cf\n{snippet.master_text}")
+    for option in snippet.options:
+        click.echo(f"# {say('postfix.option', command=option.commands[0], words=option.words)}")
+    if snippet.our_table:
+        click.echo(f"# {say('postfix.table', path=snippet.our_table)}")
     for file in snippet.files:
         path = deployment.folder / file.name
         if file.executable:

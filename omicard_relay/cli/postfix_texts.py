@@ -13,6 +13,15 @@ register(
             "left out, `return_path.domain` is not set.",
             "略過，尚未設定 `return_path.domain`。",
         ),
+        "postfix.no-ip": ("left out, there is no `[[steer.ip]]`.", "略過，尚未設定 `[[steer.ip]]`。"),
+        "postfix.option": (
+            "the entry of {command} gets this at its end: {words}",
+            "在 {command} 的設定行末尾加上：{words}",
+        ),
+        "postfix.table": (
+            "first of all, make the table that Postfix reads: omicard-relay steer expire (it is {path}.lmdb)",
+            "請先建立 Postfix 讀取的表：omicard-relay steer expire（即 {path}.lmdb）",
+        ),
         "postfix.units": ("systemd units: {path}", "systemd 單元檔：{path}"),
         "postfix.copy": ("a program", "程式"),
         "postfix.join-first": (
@@ -107,6 +116,14 @@ register(
             "Postfix 的 message_size_limit 小於 relay.size_limit",
         ),
         "postfix.fact-route": ("a bounce finds its way", "退信的路由"),
+        "postfix.fact-lmdb": ("Postfix can read LMDB tables", "Postfix 可讀取 LMDB 表"),
+        "postfix.fact-steer-table": ("the exceptions table is there", "例外表已存在"),
+        "postfix.fact-steer-first": (
+            "the exceptions table is not the first in transport_maps",
+            "例外表不是 transport_maps 的第一項",
+        ),
+        "postfix.fact-listening-steer": ("the status filter listens", "狀態過濾器正在監聽"),
+        "postfix.fact-steer-address": ("this machine has the IP", "本機擁有此 IP"),
         "postfix.fact-pipe-starts": ("the pipe's command starts as its user", "pipe 指令能以其使用者啟動"),
         "postfix.fact-pipe-client": ("the pipe's light client starts as its user", "pipe 的輕量程式能以其使用者啟動"),
         "postfix.fact-pipe-config": ("the pipe's user may read the configuration", "pipe 的使用者可讀取設定檔"),

@@ -6,6 +6,7 @@ import click
 
 from omicard_relay.cli.context import open_configured_store, print_jsonl, print_table, settings_of
 from omicard_relay.cli.language import current_language, register, say
+from omicard_relay.cli.report_steering import print_steering
 from omicard_relay.cli.words import shown
 from omicard_relay.mail import one_line
 from omicard_relay.store import answers, bounces, reports
@@ -43,13 +44,19 @@ _CODES = ("returned", "resting", "refused", "later")
 @click.option("--campaign", help="Only this campaign.")
 @click.option("--days", type=click.IntRange(1, 36_500), help="Only mail of the last so many days.")
 @click.option("--jsonl", is_flag=True, help="One object a line, for programs.")
+@click.option("--steering", is_flag=True, help="What steering planned beside what happened, by provider and cause.")
 @click.option("--recipients", is_flag=True, help="List every recipient with its fate instead of figures.")
 @click.pass_context
-def command(ctx: click.Context, campaign: str | None, days: int | None, jsonl: bool, recipients: bool) -> None:
+def command(
+    ctx: click.Context, campaign: str | None, days: int | None, jsonl: bool, steering: bool, recipients: bool
+) -> None:
     """Show how many recipients were dropped, delivered, rest, were returned and why, and what came back later."""
     settings = settings_of(ctx)
     store = open_configured_store(settings)
     since = datetime.now(UTC) - timedelta(days=days) if days else None
+    if steering:
+        print_steering(store, load_active(settings), since=since, jsonl=jsonl)
+        return
     with store.read() as tx:
         if recipients:
             _print_fates(reports.fates(tx, campaign=campaign, since=since), jsonl)

@@ -34,6 +34,8 @@ COMMANDS = {
     "report": "report",
     "rules": "rules",
     "serve": "serve",
+    "simulate": "simulate",
+    "steer": "steer",
     "suppress": "suppress",
 }
 
@@ -64,6 +66,8 @@ def root(ctx: click.Context, config: Path | None, lang: str | None) -> None:
     choose_language(lang)
 
 
+#: The commands of `bounce`, which is loaded only when it is called.
+_BOUNCES = frozenset({"import", "ingest", "parse"})
 #: EX_TEMPFAIL of sysexits.h: Postfix's pipe(8) keeps the mail and tries again.
 _TRY_AGAIN = 75
 
@@ -106,5 +110,8 @@ def _run(words: list[str]) -> None:
 
 def _is_pipe(words: list[str]) -> bool:
     """Whether Postfix is the caller: `bounce ingest`, whatever options stand before, between and behind, even wrong ones."""
-    commands = [word for word in words if word in COMMANDS or word == "ingest"]
-    return commands[:2] == ["bounce", "ingest"]
+    groups = [number for number, word in enumerate(words) if word in COMMANDS]
+    if not groups or words[groups[0]] != "bounce":
+        return False
+    # A file may be called `ingest`, too: the first of the group's own commands is the one that is called.
+    return next((word for word in words[groups[0] + 1 :] if word in _BOUNCES), None) == "ingest"

@@ -1,4 +1,4 @@
-"""`serve`: run the relay, the follower and the ingester, one or several in a process, until SIGTERM or Ctrl-C.
+"""`serve`: run the relay, the follower, the ingester and steering, one or several in a process, until SIGTERM or Ctrl-C.
 
 When one of them ends with an error the others are stopped too, and the exit status is 1: the service manager starts all anew.
 Not here: the running itself (services/running.py).
@@ -13,7 +13,7 @@ from omicard_relay.cli.context import open_configured_store, settings_of
 
 __all__ = ["command"]
 
-_SERVICES = ("relay", "follow", "ingest")
+_SERVICES = ("relay", "follow", "ingest", "steer")
 
 
 @click.command("serve", short_help="Run the services.")

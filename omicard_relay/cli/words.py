@@ -44,6 +44,14 @@ _CHINESE = {
     "bounce": "退信郵件",
     "echo": "本機退信通知",
     "autoreply": "自動回覆",
+    "decision": "決定",
+    "scrub": "發信前檢查",
+    "list": "名單",
+    "kept": "通過",
+    "add": "加入",
+    "remove": "移除",
+    "observe": "觀察",
+    "act": "執行",
     "abuse": "檢舉",
 }
 

@@ -38,6 +38,7 @@ _HINTS = (
     "error_code",
     "reported error",
     "led=",
+    "minutes.<",
     "connect to ",
     "lost connection with ",
     "conversation with ",

@@ -30,6 +30,7 @@ from omicard_relay.services.attachrecord import (
     restore_configuration,
     write_record,
 )
+from omicard_relay.services.exceptions_table import make_table
 from omicard_relay.services.postconf import Postconf, PostfixError
 from omicard_relay.tables.snippets import Deployment, Snippet, SnippetFile, required_snippets
 
@@ -66,6 +67,7 @@ def install(
                     f"`omicard-relay postfix remove --with {other}`."
                 )
     _check_user(postconf, snippets, deployment)
+    _check_tables(postconf, snippets)
     planned, outdated = plan_install(postconf, snippets, record, replace_foreign=replace_foreign)
     undone, left = plan_removal(postconf, outdated)
     changes = [*planned, *undone]
@@ -81,6 +83,10 @@ def install(
         changes=tuple(ours.values()),
     )
     files = {file.name: file for snippet in snippets for file in snippet.files}
+    _check_root(postconf)
+    for snippet in snippets:
+        if snippet.our_table:
+            make_table(Path(snippet.our_table))
     backup, warnings = _apply(postconf, record, new, changes, files, now)
     return Applied(changes=tuple(changes), left=tuple(left), backup=backup, warnings=warnings)
 
@@ -127,6 +133,22 @@ def _check_user(postconf: Postconf, snippets: Sequence[Snippet], deployment: Dep
         )
 
 
+def _check_tables(postconf: Postconf, snippets: Sequence[Snippet]) -> None:
+    """A table of a type that Postfix lacks would defer every mail."""
+    if any(snippet.our_table for snippet in snippets) and "lmdb" not in postconf.table_types():
+        raise PostfixError(
+            "This Postfix cannot read LMDB tables (`postconf -m` does not list lmdb); install them, on Debian and Ubuntu "
+            "with `apt install postfix-lmdb`, on Fedora with `dnf install postfix-lmdb`."
+        )
+
+
+def _check_root(postconf: Postconf) -> None:
+    if os.geteuid() != 0 or not os.access(postconf.folder / "main.cf", os.W_OK):
+        raise PostfixError(
+            f"{postconf.folder}: permission denied; Postfix's configuration is changed and checked as root."
+        )
+
+
 def _apply(
     postconf: Postconf,
     old: Record,
@@ -137,8 +159,7 @@ def _apply(
 ) -> tuple[str, tuple[str, ...]]:
     """Do it: (the backup's folder, new words of `postfix check`). On any failure everything is put back."""
     folder = postconf.folder
-    if os.geteuid() != 0 or not os.access(folder / "main.cf", os.W_OK):
-        raise PostfixError(f"{folder}: permission denied; Postfix's configuration is changed and checked as root.")
+    _check_root(postconf)
     for name in ("main.cf", "master.cf"):
         if (folder / name).is_symlink():
             raise PostfixError(

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from omicard_relay.mail import one_line
+from omicard_relay.services.attachplan import services_of
 from omicard_relay.services.attachrecord import digest_of, file_digests, our_folder
+from omicard_relay.services.exceptions_table import table_file
 from omicard_relay.services.postconf import Postconf, split_items
 from omicard_relay.tables.settings import Settings
-from omicard_relay.tables.snippets import Join, Snippet
+from omicard_relay.tables.snippets import STEERING_SNIPPET, Join, Snippet
 
 __all__ = ["Finding", "State", "check"]
 
@@ -75,6 +77,10 @@ def check(postconf: Postconf, snippets: Sequence[Snippet], settings: Settings) -
             )
         for service in snippet.services:
             compare(snippet.name, f"master.cf {service.name}", services.get(service.name), service.entry)
+        for option in snippet.options:
+            for name in services_of(option, services) or [option.commands[0]]:
+                has = f" {option.words} " in f"{services.get(name, '')} "
+                compare(snippet.name, f"master.cf {name}", option.words if has else None, option.words)
         for file in snippet.files:
             compare(snippet.name, str(our_folder(postconf.folder) / file.name), files.get(file.name), digest_of(file))
     findings.extend(_facts(postconf, snippets, settings, services))
@@ -108,6 +114,33 @@ def _facts(
             yield _route(postconf, settings, by_name[name])
     if "bounce-pipe" in by_name:
         yield from _pipe(by_name["bounce-pipe"], services)
+    if STEERING_SNIPPET in by_name:
+        yield from _steering(postconf, settings, by_name[STEERING_SNIPPET])
+
+
+def _steering(postconf: Postconf, settings: Settings, snippet: Snippet) -> Iterator[Finding]:
+    """Can Postfix read the table, is it first, does the filter answer, and has this machine the addresses?"""
+    types = postconf.table_types()
+    yield _fact("lmdb", "lmdb" in types, "" if "lmdb" in types else "postfix-lmdb is not installed", "lmdb")
+    file = table_file(settings.steer_table)
+    yield _fact("steer-table", file.is_file(), "" if file.is_file() else "there is none; every mail waits", str(file))
+    first = split_items(postconf.explicit().get("transport_maps", ""))[:1]
+    wanted = next(one.value for one in snippet.parameters if one.name == "transport_maps")
+    if first != [wanted]:
+        yield Finding(snippet="", about="steer-first", state=State.NOTE, found=" ".join(first), wanted=wanted)
+    yield _listening("steer", settings.steer.host, settings.steer.port)
+    for ip in settings.steer.ip:
+        yield _own_address(ip.address)
+
+
+def _own_address(address: str) -> Finding:
+    """smtp(8) goes out from any address of the machine when it cannot bind the one that it was told."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError as error:
+        return _fact("steer-address", False, one_line(error.strerror or str(error)), address)
+    return _fact("steer-address", True, "", address)
 
 
 def _fact(about: str, good: bool, found: str, wanted: str) -> Finding:

@@ -6,14 +6,18 @@ Not here: doing it (services/attach.py).
 Known limits: a list's item is ours by its text; a site that writes the very same item by hand shares it with us.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from omicard_relay.services.attachrecord import Change, Record, Target, digest_of, file_digests, our_folder
 from omicard_relay.services.postconf import Postconf, PostfixError, split_items
-from omicard_relay.tables.snippets import BOUNCE_SNIPPETS, Join, Parameter, Snippet
+from omicard_relay.tables.snippets import BOUNCE_SNIPPETS, Join, Parameter, ServiceOption, Snippet
 
-__all__ = ["plan_install", "plan_removal"]
+__all__ = ["plan_install", "plan_removal", "services_of"]
+
+#: `-o name=value` in an entry of master.cf, also as `-o { name = value }`.
+_OPTION = r" -o (?:\{{ )?{name} ?= ?(\S*)(?: \}})?"
 
 
 def plan_install(
@@ -51,6 +55,27 @@ def plan_install(
             for name in services
             if snippet.our_listener and _same_port(name, f"{snippet.our_listener}/inet", or_equal=True)
         ]
+        for option in snippet.options:
+            for name in services_of(option, services) or [""]:
+                found_option = _option_of(option, services.get(name, ""))
+                if not name:
+                    foreign.append(f"master.cf: there is no service that runs `{option.commands[0]}`")
+                elif found_option is None:
+                    old_option = ours.get((Target.MASTER, name))
+                    changes.append(
+                        Change(
+                            snippet=snippet.name,
+                            target=Target.MASTER,
+                            name=name,
+                            before=old_option.before if old_option is not None else services[name],
+                            after=f"{services[name]} {option.words}",
+                            item=option.words,
+                        )
+                    )
+                elif found_option != option.value:
+                    foreign.append(
+                        f"master.cf: `{name}` has {option.name}={found_option}, and `{snippet.name}` needs {option.value}"
+                    )
         for file in snippet.files:
             wanted_file = digest_of(file)
             if files.get(file.name) != wanted_file:
@@ -68,6 +93,7 @@ def plan_install(
         wanted = {(Target.MAIN, p.name) for p in snippet.parameters} | {
             (Target.MASTER, s.name) for s in snippet.services
         }
+        wanted |= {(Target.MASTER, name) for option in snippet.options for name in services_of(option, services)}
         wanted |= {(Target.FILE, f.name) for f in snippet.files}
         outdated += [c for c in record.changes if c.snippet == snippet.name and (c.target, c.name) not in wanted]
     if foreign:
@@ -76,6 +102,17 @@ def plan_install(
             "--replace where our value shall stand instead (`remove` puts the old one back)."
         )
     return changes, outdated
+
+
+def services_of(option: ServiceOption, services: dict[str, str]) -> list[str]:
+    """The services of master.cf that run one of its programs."""
+    return [name for name, entry in services.items() if entry.split()[7:8] and entry.split()[7] in option.commands]
+
+
+def _option_of(option: ServiceOption, entry: str) -> str | None:
+    """The value that the entry gives this parameter; None: it does not."""
+    found = re.search(_OPTION.format(name=re.escape(option.name)), entry)
+    return found[1] if found else None
 
 
 def _joined(
@@ -139,7 +176,11 @@ def plan_removal(postconf: Postconf, old: Sequence[Change]) -> tuple[list[Change
         found = {Target.MAIN: main, Target.MASTER: services, Target.FILE: files}[change.target].get(change.name)
         if found == change.before:
             continue
-        if change.item:
+        if change.item and change.target is Target.MASTER:
+            if found is None or f" {change.item} " not in f"{found} ":
+                continue
+            back: str | None = " ".join(found.replace(f" {change.item}", "", 1).split())
+        elif change.item:
             items = split_items(found or "")
             if change.item not in items:
                 continue

@@ -7,7 +7,7 @@ Not here: what is erased and what stays (store/forget.py). Known limits: what co
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -70,8 +70,8 @@ def forget_address(
     mention = Mention(address)
     hider = key_file()
     with store.read() as tx:
-        known = forget.find_known(tx, mention.key, now=clock())
-        before = forget.find_forgetting(tx, hider.hide(address)) if hider else None
+        known = _known(tx, mention, clock())
+        before = _forgotten_before(tx, hider, mention) if hider else None
         others = forget.keys_used(tx)
         releases = tuple(_naming_releases(tx, mention))
     done = Forgotten(known=known, before=before, releases=releases, hidden=hider.hide(address) if hider else "")
@@ -126,15 +126,16 @@ def _erase(
     clock: Callable[[], datetime],
 ) -> None:
     def lists(tx: Tx) -> tuple[int, int]:
-        return forget.add_forgetting(tx, hider, mention.key, who=who, now=clock()), forget.forget_lists(
-            tx, hider, mention.key
-        )
+        """Each spelling by its own digest: whoever asks for one asks by that."""
+        numbers = [forget.add_forgetting(tx, hider, key, who=who, now=clock()) for key in mention.keys]
+        return numbers[0], sum(forget.forget_lists(tx, hider, key) for key in mention.keys)
 
     number, entries = _step(store, lists)
     _add(done, {"list_entry": entries})
-    while found := _step(store, lambda tx: forget.forget_evidence(tx, hider, mention.key, now=clock())):
-        _add(done, found)
-    ghost = hider.ghost(mention.key)
+    for key in mention.keys:
+        while found := _step(store, partial(forget.forget_evidence, hider=hider, key=key, now=clock())):
+            _add(done, found)
+    ghost = hider.ghost(mention.keys[0])
     for start in range(0, len(digests), _BATCH):
         names = digests[start : start + _BATCH]
         contents, waited = _step(store, partial(forget.erase_contents, mail_digests=names, now=clock()))
@@ -146,6 +147,18 @@ def _erase(
     changed = sum(done.changed.values())
     _step(store, lambda tx: forget.note_amounts(tx, number, changed=changed, contents=done.contents))
     done.log_is_full = not empty_log(store)
+
+
+def _known(tx: Tx, mention: Mention, now: datetime) -> forget.Known:
+    """What is known of it under all its spellings."""
+    found = [forget.find_known(tx, key, now=now) for key in mention.keys]
+    names = [one.name for one in fields(forget.Known)]
+    return forget.Known(**{name: sum(getattr(one, name) for one in found) for name in names})
+
+
+def _forgotten_before(tx: Tx, hider: Hider, mention: Mention) -> datetime | None:
+    times = [forget.find_forgetting(tx, hider.hide(key)) for key in mention.keys]
+    return max((time for time in times if time is not None), default=None)
 
 
 def _mask(tx: Tx, *, rows: list[tuple[Any, tuple[Any, ...]]], mention: Mention, ghost: str) -> list[str]:

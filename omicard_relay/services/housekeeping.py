@@ -41,6 +41,8 @@ _LEASE = timedelta(minutes=10)
 _EVERY = timedelta(hours=23)
 #: Seconds between two looks whether it is time, and before the first, when the services have enough to do.
 _LOOK_SECONDS, _FIRST_SECONDS = 600.0, 60.0
+#: Seconds of a look that what waits for suppress.toml may take.
+_SETTLE_SECONDS = 120.0
 #: Seconds that one transaction should take, and the rows with which it is tried first, at least and at most.
 _PAGE_SECONDS = 0.03
 _FIRST_ROWS, _LEAST_ROWS, _MOST_ROWS = 50, 10, 1000
@@ -68,7 +70,10 @@ def cutoffs_of(settings: Settings, now: datetime) -> Cutoffs:
 
     keep = settings.keep
     return Cutoffs(
-        contents=before(keep.mail_days), evidence=before(keep.evidence_days), lists=before(keep.list_history_days)
+        contents=before(keep.mail_days),
+        evidence=before(keep.evidence_days),
+        lists=before(keep.list_history_days),
+        steering=before(keep.steering_days),
     )
 
 
@@ -129,7 +134,14 @@ async def keep_house(settings: Settings, store: Store, rulebook: Rulebook, stop:
             wait = _LOOK_SECONDS
         try:
             # What waits for a log that nobody follows here.
-            await asyncio.to_thread(settle_all, store, rulebook.current.suppress, now=datetime.now(UTC))
+            await asyncio.to_thread(
+                settle_all,
+                store,
+                rulebook.current.suppress,
+                now=datetime.now(UTC),
+                seconds=_SETTLE_SECONDS,
+                is_stopped=stop.is_set,
+            )
         except RelayError as error:
             log.error("event=suppress-store-failed error=%r", str(error))
         except Exception:
@@ -217,7 +229,7 @@ def _patiently(store: Store, job: Callable[[Tx], T]) -> tuple[T, float]:
 
 def _give_back(store: Store, is_stopped: Callable[[], bool], sleep: Callable[[float], None]) -> int:
     """Free pages beyond what tomorrow will take, in steps; gives the octets."""
-    given = 0
+    given, tries_left = 0, _TRIES
     while not is_stopped():
         space = find_space(store)
         if space is None or not space.can_give_back:
@@ -226,7 +238,14 @@ def _give_back(store: Store, is_stopped: Callable[[], bool], sleep: Callable[[fl
         if much < _GIVE_BACK:
             break
         start = time.monotonic()
-        step = give_back(store, min(much, _GIVE_BACK))
+        try:
+            step = give_back(store, min(much, _GIVE_BACK))
+        except StoreBusyError:
+            # Those who write come first; what stays free now is given back by the next run.
+            tries_left -= 1
+            if not tries_left:
+                break
+            continue
         if step <= 0:
             break
         given += step

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from omicard_relay.mail import RelayError, one_line
+from omicard_relay.services.importfaults import Fault, MailFault, SourceError
 from omicard_relay.services.mailfolders import FoundMail, Unreadable
 from omicard_relay.store import imports
 from omicard_relay.store.engine import Store, Tx
@@ -53,17 +53,19 @@ class ImapAddress:
 
 
 def parse_imap_url(url: str) -> ImapAddress:
-    """The parts of `imaps://user@host[:port]/FOLDER`. Raises RelayError with what is wrong."""
+    """The parts of `imaps://user@host[:port]/FOLDER`. Raises SourceError with what is wrong."""
     try:
         parts = urlsplit(url)
         port = parts.port or _PORTS[parts.scheme]
     except (ValueError, KeyError):
-        raise RelayError(f"{url}: is no address such as imaps://user@mail.example.com/INBOX.") from None
+        # Perhaps there is a password in it: what stands before the host is not repeated.
+        scheme, _, rest = url.partition("://")
+        raise SourceError(Fault.NO_URL, name=f"{scheme}://{rest.rpartition('@')[2]}") from None
     if parts.password is not None:
         # A command line is read by everybody on the machine.
-        raise RelayError("the password must not stand in the URL; use --password-file or $OMICARD_RELAY_IMAP_PASSWORD.")
+        raise SourceError(Fault.URL_TELLS_TOO_MUCH)
     if not parts.hostname or not parts.username:
-        raise RelayError(f"{url}: user or host is missing; write imaps://user@mail.example.com/INBOX.")
+        raise SourceError(Fault.URL_CUT_SHORT, name=url)
     folder = unquote(parts.path.strip("/")) or "INBOX"
     return ImapAddress(scheme=parts.scheme, host=parts.hostname, port=port, user=unquote(parts.username), folder=folder)
 
@@ -91,8 +93,9 @@ class ImapFolder:
 
     def begin(self, *, again: bool) -> None:
         library = _library()
-        with _telling(self._address, library):
+        with _telling(self._address, library, Fault.NOT_REACHED):
             self._client = _connect(self._address, self._password, library)
+        with _telling(self._address, library, Fault.NOT_OPENED):
             found = self._client.select_folder(
                 self._address.folder, readonly=not self._mark_seen and self._move_to is None
             )
@@ -161,7 +164,7 @@ class ImapFolder:
                 continue  # somebody has deleted it meanwhile
             raw = answer.get(b"BODY[]<0>", answer.get(b"BODY[]"))
             if not isinstance(raw, bytes):
-                yield Unreadable(name=name, why="the server does not give its content")
+                yield Unreadable(name=name, why=MailFault.NO_CONTENT)
                 continue
             cut = len(raw) > self._limit
             yield FoundMail(name=name, raw=raw[: self._limit].replace(b"\r\n", b"\n"), cut=cut, offset=uid)
@@ -177,18 +180,16 @@ class ImapFolder:
             self._client.uid_expunge(uids)
 
     def _ask(self, question: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        with _telling(self._address, _library()):
+        with _telling(self._address, _library(), Fault.BROKEN_OFF):
             return question(*arguments, **options)
 
 
 def _library() -> ModuleType:
-    """IMAPClient. Raises RelayError with what to install."""
+    """IMAPClient. Raises SourceError with what to install."""
     try:
         import imapclient
     except ImportError:
-        raise RelayError(
-            "IMAP needs a library that is not installed; run `pip install 'omicard-relay[imap]'` with the pip of this program."
-        ) from None
+        raise SourceError(Fault.NO_LIBRARY) from None
     module: ModuleType = imapclient
     return module
 
@@ -206,9 +207,7 @@ def _connect(address: ImapAddress, password: str, library: ModuleType) -> Any:
     try:
         if not is_tls and not _is_loopback(address.host):
             if not client.has_capability("STARTTLS"):
-                raise RelayError(
-                    f"{address.shown}: offers no STARTTLS, and a password never goes out in the clear; use imaps://."
-                )
+                raise SourceError(Fault.NO_TLS, name=address.shown)
             client.starttls(context)
         client.login(address.user, password)
     except BaseException:
@@ -225,15 +224,13 @@ def _is_loopback(host: str) -> bool:
 
 
 @contextmanager
-def _telling(address: ImapAddress, library: ModuleType) -> Iterator[None]:
-    """The library's errors, and the network's, as one sentence."""
+def _telling(address: ImapAddress, library: ModuleType, fault: Fault) -> Iterator[None]:
+    """The library's errors, and the network's, as this fault; a refused password, and a lost connection, as what they are."""
     try:
         yield
     except library.exceptions.LoginError as error:
-        raise RelayError(
-            f"{address.shown}: the server refuses user or password ({one_line(str(error), 200)})."
-        ) from None
+        raise SourceError(Fault.NOT_LET_IN, name=address.shown, why=str(error)) from None
     except (library.exceptions.IMAPClientError, OSError) as error:
-        raise RelayError(
-            f"{address.shown}: {one_line(str(error) or type(error).__name__, 300)}; start it again: it goes on where it was."
-        ) from None
+        is_lost = isinstance(error, OSError | library.exceptions.IMAPClientAbortError)
+        found = Fault.BROKEN_OFF if is_lost and fault is Fault.NOT_OPENED else fault
+        raise SourceError(found, name=address.shown, why=str(error) or type(error).__name__) from None

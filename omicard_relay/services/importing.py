@@ -16,11 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from omicard_relay.bounce.headers import parse_head
-from omicard_relay.mail import MailKind, RelayError, StoreError, domain_of, printable
+from omicard_relay.mail import MailKind, StoreError, domain_of, printable
 from omicard_relay.services.answers import AnswerRule, head_of
+from omicard_relay.services.importfaults import Fault, SourceError
 from omicard_relay.services.ingest import Ingester
 from omicard_relay.services.keyfiles import load_return_path
-from omicard_relay.services.mailfolders import FileFolder, FoundMail, Maildir, MailSource, Mbox, Unreadable
+from omicard_relay.services.mailfolders import FileFolder, FoundMail, Maildir, MailSource, Mbox, Unreadable, unreadable
 from omicard_relay.services.rulebook import open_rulebook
 from omicard_relay.store import bounces, imports
 from omicard_relay.store.engine import Store
@@ -170,7 +171,7 @@ def envelope_of(raw: bytes, domain: str, given: str | None = None) -> tuple[str,
 
 
 def sources_at(path: Path, store: Store, limit: int, *, wanted: str | None, recursive: bool) -> list[MailSource]:
-    """What is there to import: `wanted` is one of FORMATS, None finds out. Raises RelayError when there is nothing."""
+    """What is there to import: `wanted` is one of FORMATS, None finds out. Raises SourceError when there is nothing."""
     try:
         path = path.resolve(strict=True)
         if path.is_dir():
@@ -178,17 +179,17 @@ def sources_at(path: Path, store: Store, limit: int, *, wanted: str | None, recu
         with path.open("rb") as file:
             is_mbox = file.read(5) in (b"From ", b"")
     except OSError as error:
-        raise RelayError(f"{path}: cannot be read ({error.strerror or error}).") from None
+        raise unreadable(path, error) from None
     if wanted == "mbox" or (wanted is None and is_mbox):
         return [Mbox(path, store, limit)]
     if wanted == "maildir":
-        raise RelayError(f"{path}: is a file, and a maildir is a folder; leave --format out.")
+        raise SourceError(Fault.IS_A_FILE, name=str(path))
     return [FileFolder(path.parent, [path.name], store, limit)]
 
 
 def _in_folder(path: Path, store: Store, limit: int, wanted: str | None, recursive: bool) -> list[MailSource]:
     if wanted == "mbox":
-        raise RelayError(f"{path}: is a folder, and an mbox is a file; leave --format out.")
+        raise SourceError(Fault.IS_A_FOLDER, name=str(path))
     maildirs: list[Path] = []
     names: list[str] = []
     for text, folders, files in os.walk(path):
@@ -208,9 +209,7 @@ def _in_folder(path: Path, store: Store, limit: int, wanted: str | None, recursi
     if names and wanted != "maildir":
         found.append(FileFolder(path, names, store, limit))
     if not found:
-        raise RelayError(
-            f"{path}: no maildir and no .eml files in it; `--recursive` looks below it, `--format files` takes every file."
-        )
+        raise SourceError(Fault.NO_MAILS, name=str(path))
     return found
 
 

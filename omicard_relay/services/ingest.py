@@ -7,9 +7,11 @@ What a mail proves, and what follows from its statements, is in ingest_record.py
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from omicard_relay.bounce.trace import own_queue_id
@@ -24,9 +26,9 @@ from omicard_relay.mail import (
 )
 from omicard_relay.services.answers import AnswerRule
 from omicard_relay.services.ingest_flood import Admission, FloodBound, TokenFinder, flood_bound, tokens_mails
-from omicard_relay.services.ingest_record import Proof, proof_of, record_statements
+from omicard_relay.services.ingest_record import Judged, Proof, proof_of, record_statements
 from omicard_relay.services.keyfiles import load_return_path
-from omicard_relay.services.rulebook import Rulebook, open_rulebook
+from omicard_relay.services.rulebook import Rulebook, RuleSet, open_rulebook
 from omicard_relay.signing.return_path import ReturnPathSigner, TokenReading
 from omicard_relay.store import bounces
 from omicard_relay.store.bounce_flow import CONTENT_LEFT_OUT, OVER_BOUND
@@ -44,6 +46,21 @@ T = TypeVar("T")
 _HEAD_OCTETS = 1024
 #: The null reverse-path, as LMTP and our pipe give it, and as pipe(8) calls it where nobody has set `null_sender`.
 _NULL_SENDERS = frozenset({"", "<>", "MAILER-DAEMON"})
+
+
+#: Mails that are known by their digests; some 250 octets each.
+_REMEMBERED = 8_192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What a mail says, and what it proves."""
+
+    kind: MailKind
+    mail: bounces.BounceMail
+    judged: Sequence[Judged]
+    proof: Proof
+    rules: RuleSet
 
 
 class FloodError(RelayError):
@@ -78,6 +95,8 @@ class Ingester:
         self._tokens = TokenFinder(signer) if signer else None
         self.size_limit = size_limit
         self._clock = clock
+        #: By digest, mails that were kept or found kept lately.
+        self._kept: dict[str, tuple[MailKind, Trust]] = {}
 
     def take(self, raw: bytes, *, sender: str, recipient: str, cut: bool = False) -> MailKind:
         """Store one mail for one envelope recipient; gives its kind. Raises StoreError when it could not be stored, FloodError.
@@ -106,6 +125,63 @@ class Ingester:
             if admission not in (Admission.WHOLE, Admission.STATEMENTS):
                 return self._over_bound(admission, raw, sender, recipient, token, now)
         is_whole = admission is not Admission.STATEMENTS
+        read = partial(self._read, raw, sender, recipient, token, now, is_whole=is_whole, cut=cut)
+        digest = bounces.bounce_digest(raw, printable(recipient))
+        # A mail that comes again is told by its digest, and is not read again.
+        known = self._kept.get(digest)
+        told = None if known else read()
+
+        def write(tx: Tx) -> tuple[bool, bool, bool]:
+            nonlocal told
+            if bounces.seen_again(tx, digest, now=now):
+                bounces.count(tx, "bounce.again")
+                return True, False, False
+            if told is None:  # it was purged meanwhile
+                told = read()
+            mail, judged, proof = told.mail, told.judged, told.proof
+            signed = bounces.find_signed(tx, proof.path) if judged and proof.may_be_ours else None
+            # A person's answer has no statements, and is never left out.
+            if signed is not None and signed.is_told_enough and proof.trust is Trust.PROVEN:
+                bounces.count(tx, "bounce.again")
+                return False, False, False
+            bounces.keep_mail(tx, digest, mail, now=now)
+            record_statements(
+                tx, digest, mail, judged, rules=told.rules, signer=self._signer, proof=proof, signed=signed, now=now
+            )
+            waits = self._answers is not None and self._answers.note(tx, digest, told.kind, raw, now=now)
+            return True, True, waits
+
+        def written(result: tuple[bool, bool, bool]) -> MailKind:
+            is_kept, is_new, waits = result
+            kind, trust = (told.kind, told.proof.trust) if told else known or (MailKind.OTHER, Trust.CLAIMED)
+            if is_kept:
+                self._remember(digest, kind, trust)
+            log.info(
+                "event=bounce kind=%s trust=%s new=%s recipient=%s digest=%s",
+                kind,
+                trust,
+                is_new,
+                one_line(recipient),
+                digest[:16],
+            )
+            if self._answers is not None and waits:
+                self._answers.wake()
+            return kind
+
+        return self._write(write, written)
+
+    def _read(
+        self,
+        raw: bytes,
+        sender: str,
+        recipient: str,
+        token: TokenReading | None,
+        now: datetime,
+        *,
+        is_whole: bool,
+        cut: bool,
+    ) -> "_Told":
+        """Read and judge a mail, by the rules that are in force now."""
         rules = self._rulebook.current
         reading = rules.reader.read(raw)
         proof = proof_of(self._signer, printable(recipient), token, reading.evidence, today=_day(now))
@@ -124,46 +200,15 @@ class Ingester:
             own_queue_id=own_queue_id(raw),
             trust=proof.trust,
             trust_reason=proof.reason,
-            notes=(
-                *reading.notes,
-                *(() if is_whole else (CONTENT_LEFT_OUT,)),
-                *(("longer than the size limit: only its start is kept",) if cut else ()),
-            ),
+            notes=(*reading.notes, *left_out),
         )
+        return _Told(kind=reading.kind, mail=mail, judged=judged, proof=proof, rules=rules)
 
-        digest = bounces.bounce_digest(raw, mail.envelope_recipient)
-
-        def write(tx: Tx) -> tuple[bool, bool]:
-            is_new = not bounces.seen_again(tx, digest, now=now)
-            signed = bounces.find_signed(tx, proof.path) if is_new and judged and proof.may_be_ours else None
-            # A person's answer has no statements, and is never left out.
-            if signed is not None and signed.is_told_enough and proof.trust is Trust.PROVEN:
-                is_new = False
-            if not is_new:
-                bounces.count(tx, "bounce.again")
-                return False, False
-            bounces.keep_mail(tx, digest, mail, now=now)
-            record_statements(
-                tx, digest, mail, judged, rules=rules, signer=self._signer, proof=proof, signed=signed, now=now
-            )
-            waits = self._answers is not None and self._answers.note(tx, digest, reading.kind, raw, now=now)
-            return True, waits
-
-        def written(result: tuple[bool, bool]) -> MailKind:
-            is_new, waits = result
-            log.info(
-                "event=bounce kind=%s trust=%s new=%s recipient=%s digest=%s",
-                mail.kind,
-                proof.trust,
-                is_new,
-                one_line(recipient),
-                digest[:16],
-            )
-            if self._answers is not None and waits:
-                self._answers.wake()
-            return reading.kind
-
-        return self._write(write, written)
+    def _remember(self, digest: str, kind: MailKind, trust: Trust) -> None:
+        """Keep in mind that this mail is kept; a full memory begins anew, which costs no more than reading some again."""
+        if len(self._kept) >= _REMEMBERED:
+            self._kept.clear()
+        self._kept[digest] = kind, trust
 
     def _over_bound(
         self, admission: Admission, raw: bytes, sender: str, recipient: str, token: TokenReading, now: datetime

@@ -21,12 +21,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from omicard_relay.mail import RelayError
+from omicard_relay.services.importfaults import Fault, MailFault, SourceError
 from omicard_relay.store import imports
 from omicard_relay.store.engine import Store, Tx
 from omicard_relay.store.imports import ImportPlace
 
-__all__ = ["FileFolder", "FoundMail", "MailSource", "Maildir", "Mbox", "Unreadable"]
+__all__ = ["FileFolder", "FoundMail", "MailSource", "Maildir", "Mbox", "Unreadable", "unreadable"]
 
 #: Octets of an mbox that tell it from another one of the same name.
 _HEAD = 256
@@ -107,9 +107,7 @@ class Mbox:
             self._file = self._path.open("rb")
             self.total = _settled_size(self._file)
         except OSError as error:
-            raise RelayError(
-                f"{self._path}: cannot be read ({error.strerror or error}); check its permissions."
-            ) from None
+            raise unreadable(self._path, error) from None
         with self._store.read() as tx:
             place = imports.find_place(tx, self.key)
         self.position = place.offset if place is not None and not again and self._is_at(place) else 0
@@ -137,7 +135,7 @@ class Mbox:
         if start >= 0:
             yield from self._mail(start, kept, cut)
         elif self.total and not begin:
-            yield Unreadable(name=self.key, why="no mail begins in it")
+            yield Unreadable(name=self.key, why=MailFault.NO_MAIL)
 
     def note(self, tx: Tx, mails: Sequence[FoundMail], *, now: datetime) -> None:
         assert self._file is not None  # noqa: S101
@@ -187,9 +185,7 @@ class _Files:
         try:
             self._names = sorted(self._list())
         except OSError as error:
-            raise RelayError(
-                f"{self._folder}: cannot be read ({error.strerror or error}); check its permissions."
-            ) from None
+            raise unreadable(self._folder, error) from None
         self.total = len(self._names)
 
     def mails(self) -> Iterator[FoundMail | Unreadable]:
@@ -224,7 +220,7 @@ class _Files:
             with open(handle, "rb") as file:
                 status = os.fstat(handle)
                 if not stat.S_ISREG(status.st_mode):
-                    return Unreadable(name=shown, why="is no file")
+                    return Unreadable(name=shown, why=MailFault.NO_FILE)
                 mark = f"{status.st_size}-{status.st_mtime_ns}" if may_change else ""
                 if known == mark:
                     return None
@@ -304,3 +300,9 @@ def _settled_size(file: BinaryIO) -> int:
     with contextlib.suppress(OSError):
         fcntl.lockf(file, fcntl.LOCK_UN)
     return size
+
+
+def unreadable(path: Path, error: OSError) -> SourceError:
+    """What to say of a path that the system does not give."""
+    fault = Fault.NOT_THERE if isinstance(error, FileNotFoundError | NotADirectoryError) else Fault.CLOSED
+    return SourceError(fault, name=str(path), why=error.strerror or str(error))

@@ -40,6 +40,10 @@ class Postconf:
         """Postfix's version, such as `3.7.11`."""
         return self._run("postconf", "-dh", "mail_version").strip()
 
+    def table_types(self) -> frozenset[str]:
+        """The types of tables that this Postfix can read, such as `lmdb`."""
+        return frozenset(self._run("postconf", "-m").split())
+
     def explicit(self) -> dict[str, str]:
         """Name -> raw value of every parameter that main.cf sets."""
         done = self._done("postconf", "-n")

@@ -45,7 +45,13 @@ async def _ingest(settings: Settings, store: Store, rulebook: Rulebook, stop: as
     await serve_ingest(settings, store, rulebook, stop)
 
 
-SERVICES: Mapping[str, _Service] = {"relay": _relay, "follow": _follow, "ingest": _ingest}
+async def _steer(settings: Settings, store: Store, rulebook: Rulebook, stop: asyncio.Event) -> None:
+    from omicard_relay.services.steer_service import serve_steer
+
+    await serve_steer(settings, store, rulebook, stop)
+
+
+SERVICES: Mapping[str, _Service] = {"relay": _relay, "follow": _follow, "ingest": _ingest, "steer": _steer}
 
 
 def run_services(names: tuple[str, ...], settings: Settings, store: Store) -> None:

@@ -6,7 +6,8 @@ Not here: what a failure counts as (store/failures.py), and what has to wait for
 """
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -30,13 +31,24 @@ from omicard_relay.store.lists import (
     add_entry,
     covering_entries,
     find_liftable,
+    hold_address,
     remove_entry,
     runs_out,
     taken_off,
 )
 from omicard_relay.tables.suppress import SuppressRule
 
-__all__ = ["COMPLAINTS", "MARKETING", "consider", "lift", "look_at", "settle", "settle_all", "unsubscribe"]
+__all__ = [
+    "COMPLAINTS",
+    "MARKETING",
+    "consider",
+    "lift",
+    "look_at",
+    "settle",
+    "settle_all",
+    "settle_quietly",
+    "unsubscribe",
+]
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +59,10 @@ COMPLAINTS = frozenset({"abuse", "opt-out", "opt-out-list"})
 MARKETING = "kind:marketing"
 #: Characters of an entry's reason.
 _REASON_LIMIT = 300
+#: What is looked at in one transaction: of one recipient, and of all, where others wait for the lock meanwhile.
+_MOST, _AT_ONCE = 200, 50
+#: Seconds that a follower gives to it between two batches of lines; and a process of the pipe, which Postfix waits for.
+_SETTLE_SECONDS, _PIPE_SECONDS = 5.0, 1.0
 
 
 def consider(
@@ -72,6 +88,7 @@ def consider(
         return None
     if not _is_whole(address):
         return None
+    hold_address(tx, address)
     if recipient_id is not None and tellings(tx, recipient_id, rule.code) > 1:
         return None
     scope = _scope(tx, rule, recipient_id)
@@ -124,6 +141,7 @@ def lift(
     Entries that a person made, and those of codes that say that the mailbox is gone, stay.
     """
     changes = []
+    hold_address(tx, address)
     for entry in find_liftable(tx, address, before=now + timedelta(days=1), now=now):
         rule = rules.get(entry.bounce_code or 0)
         if rule is not None and rule.lifted_by_delivery and _is_answered(tx, address, entry, rule, happened):
@@ -148,6 +166,7 @@ def unsubscribe(
     """
     if (feedback_type or "") not in COMPLAINTS or not _is_whole(address):
         return None
+    hold_address(tx, address)
     if complaints(tx, recipient_id, COMPLAINTS) > 1:
         return None
     entry = ListEntry(
@@ -164,12 +183,14 @@ def unsubscribe(
     return entry_id if is_new else None
 
 
-def settle(tx: Tx, rules: Mapping[int, SuppressRule], *, now: datetime, recipient_id: int | None = None) -> int:
-    """Look at what had to wait and need not any more, of one recipient or of all; gives how many that were.
+def settle(
+    tx: Tx, rules: Mapping[int, SuppressRule], *, now: datetime, recipient_id: int | None = None, most: int = _MOST
+) -> int:
+    """Look at what had to wait and need not any more, of one recipient or of all; gives how many that were, `most` at most.
 
     One at which we fail by a fault of our own is counted, logged and put aside for a day; the others go on.
     """
-    found = find_due(tx, now=now, recipient_id=recipient_id)
+    found = find_due(tx, now=now, recipient_id=recipient_id, most=most)
     for due in found:
         failure = look_safely(tx, due, partial(_look_once, tx, due, rules, now), now=now)
         if failure is not None:
@@ -179,13 +200,38 @@ def settle(tx: Tx, rules: Mapping[int, SuppressRule], *, now: datetime, recipien
     return len(found)
 
 
-def settle_all(store: Store, rules: Mapping[int, SuppressRule], *, now: datetime) -> int:
-    """The same for all, in a transaction of its own, which is a write only where there is something. Raises StoreError."""
-    with store.read() as tx:
-        if not find_due(tx, now=now):
-            return 0
-    with store.write() as tx:
-        return settle(tx, rules, now=now)
+def settle_all(
+    store: Store,
+    rules: Mapping[int, SuppressRule],
+    *,
+    now: datetime,
+    seconds: float = _SETTLE_SECONDS,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> int:
+    """The same for all, until nothing is due, or so many seconds are over; gives how many were looked at. Raises StoreError.
+
+    In short transactions, which are writes only where there is something; in between others have the store for as long.
+    """
+    end, settled = time.monotonic() + seconds, 0
+    while True:
+        with store.read() as tx:
+            if not find_due(tx, now=now, most=1):
+                return settled
+        start = time.monotonic()
+        with store.write() as tx:
+            settled += settle(tx, rules, now=now, most=_AT_ONCE)
+        took = time.monotonic() - start
+        if is_stopped() or time.monotonic() + took > end:
+            return settled
+        time.sleep(took)
+
+
+def settle_quietly(store: Store, rules: Mapping[int, SuppressRule], *, now: datetime) -> None:
+    """For a process that has stored a mail by itself: look at some of what waits, as nobody else may be there. Never raises."""
+    try:
+        settle_all(store, rules, now=now, seconds=_PIPE_SECONDS)
+    except Exception as error:
+        log.warning("event=suppress-waits why=%r", one_line(str(error), 200))
 
 
 def look_at(tx: Tx, due: Due, rules: Mapping[int, SuppressRule], *, now: datetime) -> None:
@@ -222,8 +268,7 @@ def _is_answered(tx: Tx, address: str, entry: ListEntry, rule: SuppressRule, del
 
 
 def _look_once(tx: Tx, due: Due, rules: Mapping[int, SuppressRule], now: datetime) -> None:
-    close_due(tx, due)
-    if not due.is_echo:
+    if close_due(tx, due) and not due.is_echo:
         look_at(tx, due, rules, now=now)
 
 

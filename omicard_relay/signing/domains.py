@@ -8,7 +8,7 @@ import re
 
 import idna
 
-__all__ = ["a_label", "is_below"]
+__all__ = ["a_label", "is_below", "u_label"]
 
 #: Octets of a domain name in text form (RFC 1035 §2.3.4); it also bounds the time idna takes.
 DOMAIN_LIMIT = 253
@@ -29,6 +29,16 @@ def a_label(domain: str) -> str | None:
             return None
     name = name.lower()
     return name if len(name) <= DOMAIN_LIMIT and all(_LABEL.fullmatch(label) for label in name.split(".")) else None
+
+
+def u_label(domain: str) -> str | None:
+    """The domain as people read it (U-labels, lower case), or None when an A-label of it stands for nothing. Never raises."""
+    if len(domain) > DOMAIN_LIMIT:
+        return None
+    try:
+        return idna.decode(domain, uts46=True).lower()
+    except (idna.IDNAError, UnicodeError):
+        return None
 
 
 def is_below(domain: str, parent: str) -> bool:

@@ -5,12 +5,16 @@ mailbox is a return whether the server said 452 or 552, unless a rule says other
 Not here: when to try again and from which address.
 """
 
+import re
+
 from omicard_relay.mail import Action, Decision, Reply, Verdict
 from omicard_relay.tables.policies import Policies
 
 __all__ = ["action_of", "decide"]
 
 _TEMPORARY = 4
+#: What our status filter writes before a server's words; a rest and a return of the exceptions table begin alike.
+_FILTERED = re.compile(r"\[9[0-3][0-9]\] (?!resting until |returned:)")
 
 
 def action_of(verdict: Verdict, reply_class: int | None, policies: Policies) -> tuple[Action, str]:
@@ -31,4 +35,6 @@ def decide(verdict: Verdict, *, reply: Reply | None, policies: Policies) -> Deci
     reasons = [why, f"{code.number} {code.name}: {code.en}"]
     if reply is not None and reply.reply_code is not None:
         reasons.append(f"the server said {reply.reply_code} at stage {reply.stage}")
+    if reply is not None and reply.host and _FILTERED.match(reply.text):
+        reasons.append("our status filter has changed the class by which Postfix acted")
     return Decision(action=action, reasons=tuple(reasons))

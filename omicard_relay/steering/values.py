@@ -5,6 +5,7 @@ configuration (`ip1`), never by its address. A reason is a key with its figures;
 them (cli/), in each language.
 """
 
+import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -111,5 +112,5 @@ class Chance(Protocol):
 
 
 def thread_of(queue_id: str, address_key: str) -> str:
-    """The name of one recipient of one mail."""
-    return f"{queue_id} {address_key}"
+    """The name of one recipient of one mail: 24 hex digits of a digest, so that no state and no snapshot holds an address."""
+    return hashlib.blake2b(f"{queue_id}\n{address_key}".encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()

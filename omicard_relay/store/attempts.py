@@ -53,6 +53,8 @@ def _insert(new: sqlite.Insert | postgresql.Insert) -> sa.Insert:
 
 # Made once, as making a statement costs more than running it; by dialect, since SQL has no common word for the conflict.
 _INSERT = {"sqlite": _insert(sqlite.insert(attempt)), "postgresql": _insert(postgresql.insert(attempt))}
+#: How many rows an INSERT has made is otherwise only told by SQLite.
+_COUNTED = {"preserve_rowcount": True}
 _KNOWN = sa.select(attempt.c.recipient_id).where(attempt.c.line_digest == sa.bindparam("digest"))
 
 
@@ -184,9 +186,9 @@ def waiting_recipients(tx: Tx, queue_id: str) -> list[Waiting]:
     """Each recipient that Postfix still tries under this queue id, with the cause of its last real attempt."""
     states = (RecipientState.QUEUED, RecipientState.RESTING)
     rows = tx.execute(
-        sa.select(recipient.c.id, recipient.c.address).where(
-            recipient.c.queue_id == queue_id, recipient.c.state.in_(states)
-        )
+        sa.select(recipient.c.id, recipient.c.address)
+        .where(recipient.c.queue_id == queue_id, recipient.c.state.in_(states))
+        .order_by(recipient.c.id)
     ).all()
     return [Waiting(recipient_id=row.id, address=row.address, cause=last_cause(tx, row.id)) for row in rows]
 
@@ -283,10 +285,12 @@ def _add_line(
         "reply": line.reply.text,
         "reply_code": line.reply.reply_code,
         "stage": line.reply.stage,
+        "transport": line.transport[:64] or None,
+        "machine": line.machine[:255] or None,
         **judgement,
     }
     numbering = {"is_numbered": line.is_attempt, "of_queue": line.queue_id, "of_key": key}
-    return bool(tx.execute(_INSERT[tx.dialect.name], {**row, **numbering}).rowcount)
+    return bool(tx.execute(_INSERT[tx.dialect.name], {**row, **numbering}, execution_options=_COUNTED).rowcount)
 
 
 def judgement_columns(verdict: Verdict | None, decision: Decision | None, release: int | None) -> dict[str, object]:

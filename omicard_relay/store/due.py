@@ -42,7 +42,7 @@ _LINES = (
     .join(recipient, recipient.c.id == attempt.c.recipient_id)
     .where(_IS_WANTED)
     .order_by(suppression_due.c.id)
-    .limit(_MOST)
+    .limit(sa.bindparam("most", type_=sa.Integer))
 )
 # No queue id, a foreign one, an end in the log, a log that was read beyond it, or patience has an end: it need not wait.
 _IS_OWN = recipient.c.queue_id == bounce_report.c.queue_id
@@ -64,7 +64,7 @@ _STATEMENTS = (
         ),
     )
     .order_by(suppression_due.c.id)
-    .limit(_MOST)
+    .limit(sa.bindparam("most", type_=sa.Integer))
 )
 
 
@@ -89,12 +89,13 @@ class Due:
     source: str
 
 
-def find_due(tx: Tx, *, now: datetime, recipient_id: int | None = None) -> list[Due]:
-    """Those of which all is known now, oldest first, at most `_MOST`; of one recipient, or of all."""
-    lines = tx.execute(_LINES, {"one": recipient_id, "now": now})
-    statements = tx.execute(_STATEMENTS, {"one": recipient_id, "now": now, "patience": now - _PATIENCE})
+def find_due(tx: Tx, *, now: datetime, recipient_id: int | None = None, most: int = _MOST) -> list[Due]:
+    """Those of which all is known now, oldest first, at most so many; of one recipient, or of all."""
+    named = {"one": recipient_id, "now": now, "most": most}
+    lines = tx.execute(_LINES, named)
+    statements = tx.execute(_STATEMENTS, {**named, "patience": now - _PATIENCE})
     found = [*map(_line, lines), *map(_statement, statements)]
-    return sorted(found, key=lambda one: one.due_id)
+    return sorted(found, key=lambda one: one.due_id)[:most]
 
 
 def told_now(mail_digest: str, evidence: Evidence, verdict: Verdict | None, owner: Owner, *, now: datetime) -> Due:
@@ -134,11 +135,13 @@ def look_safely(tx: Tx, due: Due, look: Callable[[], None], *, now: datetime) ->
     return failure
 
 
-def close_due(tx: Tx, due: Due) -> None:
-    """It is being looked at now, and never again."""
-    tx.execute(suppression_due.delete().where(suppression_due.c.id == due.due_id))
+def close_due(tx: Tx, due: Due) -> bool:
+    """It is being looked at now, and never again; False where another process does that already."""
+    if not tx.execute(suppression_due.delete().where(suppression_due.c.id == due.due_id)).rowcount:
+        return False
     if due.outcome is None:
         fold_reports(tx, due.recipient_id)
+    return True
 
 
 def _line(row: sa.Row[tuple[object, ...]]) -> Due:

@@ -199,6 +199,8 @@ def translate(error: SQLAlchemyError | sqlite3.Error, shown: str) -> StoreError:
         return StoreError(f"{shown}: {error}.")
     # An error while connecting comes from the driver itself.
     text = str(error.orig if isinstance(error, DBAPIError) else error)
+    if "deadlock detected" in text:
+        return StoreBusyError(f"{shown}: two programs waited for each other ({text}); try again.")
     if "locked" in text or "busy" in text or "lock timeout" in text:
         return StoreBusyError(f"{shown}: the database is locked by another program ({text}); try again.")
     if "disk is full" in text or "No space left" in text:

@@ -15,7 +15,7 @@ from omicard_relay.mail import Outcome, Road, Trust, address_key
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.schema import attempt, bounce_mail, bounce_report, recipient, submission, suppression_due
 
-__all__ = ["GIVEN_UP", "complaints", "failure_times", "failures_since", "sent_as", "tellings"]
+__all__ = ["GIVEN_UP", "complaints", "failure_times", "sent_as", "tellings"]
 
 #: Outcomes after which Postfix has given a recipient up.
 GIVEN_UP = (Outcome.BOUNCED, Outcome.EXPIRED)
@@ -105,11 +105,6 @@ def failure_times(
         elif time is not None:
             start = max(start, time)
     return sorted(time for time in first.values() if time >= start)
-
-
-def failures_since(tx: Tx, address: str, bounce_code: int, *, since: datetime) -> int:
-    """How many of our mails to this address failed so (`failure_times`)."""
-    return len(failure_times(tx, address, bounce_code, since=since))
 
 
 def tellings(tx: Tx, recipient_id: int, bounce_code: int) -> int:

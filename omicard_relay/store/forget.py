@@ -15,6 +15,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from omicard_relay.mail import RecipientState
+from omicard_relay.steering.values import thread_of
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.hidden import GHOST, Hider
 from omicard_relay.store.mails import delete_contents
@@ -29,9 +30,11 @@ from omicard_relay.store.schema import (
     list_entry,
     recipient,
     rejudgement,
+    steering_decision,
     submission,
     suppression_due,
 )
+from omicard_relay.store.steering import rename_thread
 
 __all__ = [
     "Known",
@@ -194,6 +197,11 @@ def _forget_recipients(
 
 def _forget_attempts(tx: Tx, ghost: str, key: str, ids: Sequence[int]) -> int:
     _clear_judgements(tx, rejudgement.c.attempt_id, suppression_due.c.attempt_id, ids)
+    lines = tx.execute(
+        sa.select(attempt.c.queue_id, attempt.c.address_key).where(attempt.c.id.in_(ids)).distinct()
+    ).all()
+    rename_thread(tx, ((thread_of(row.queue_id, row.address_key), thread_of(row.queue_id, ghost)) for row in lines))
+    tx.execute(steering_decision.delete().where(steering_decision.c.attempt_id.in_(ids)))
     original = sa.case((attempt.c.original_key.is_(None), None), else_=ghost)
     changed = tx.execute(
         attempt.update()

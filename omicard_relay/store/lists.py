@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from omicard_relay.mail import ListEntry, ListName, StoreError, address_key, covers, domain_of
+from omicard_relay.mail import ListEntry, ListName, StoreError, address_digest, address_key, covers, domain_of
 from omicard_relay.store.engine import Tx
 from omicard_relay.store.hidden import is_hidden, spellings
 from omicard_relay.store.schema import list_change, list_entry
@@ -23,6 +23,7 @@ __all__ = [
     "entries",
     "find_liftable",
     "history",
+    "hold_address",
     "list_value",
     "remove_entry",
     "runs_out",
@@ -49,6 +50,8 @@ _HELD: sa.Select[Any] = sa.select(list_entry.c.id, list_entry.c.created_by, list
     list_entry.c.value == sa.bindparam("same_value"),
     list_entry.c.scope == sa.bindparam("same_scope"),
 )
+#: An advisory lock of PostgreSQL, let go at the end of the transaction; by the address's digest, which is the same everywhere.
+_HOLD = sa.select(sa.func.pg_advisory_xact_lock(sa.bindparam("number", type_=sa.BigInteger)))
 _ADD, _NOTE_DOWN = list_entry.insert(), list_change.insert()
 _MADE_BY_POLICY = sa.and_(
     list_entry.c.list_name == ListName.KNOWN_BOUNCE,
@@ -68,6 +71,16 @@ _RAN_OUT = (
         _MADE_BY_POLICY, list_entry.c.scope == sa.bindparam("same_scope"), list_entry.c.expires <= sa.bindparam("now")
     )
 )
+
+
+def hold_address(tx: Tx, address: str) -> None:
+    """Let nobody else decide about this address until this transaction ends; what others have written shows from now on.
+
+    For two failures that are stored at the same moment see nothing of each other. SQLite has one writer at a time anyway.
+    """
+    if tx.dialect.name == "postgresql":
+        number = int.from_bytes(address_digest(address, 8), "big", signed=True)
+        tx.execute(_HOLD, {"number": number})
 
 
 def covering_entries(

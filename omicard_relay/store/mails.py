@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from omicard_relay.store.engine import Store, Tx
 from omicard_relay.store.schema import bounce_mail, mail_content
 
-__all__ = ["all_contents", "content_digest", "content_of", "delete_contents", "keep_content", "unpacked"]
+__all__ = ["all_contents", "content_digest", "delete_contents", "keep_content", "unpacked"]
 
 #: zlib's own default: level 9 takes twice the time for 1 % less.
 _LEVEL = 6
@@ -31,7 +31,6 @@ def _insert(new: sqlite.Insert | postgresql.Insert) -> sa.Insert:
 
 # Run for every mail, so they are made once: making a statement costs as much as running it.
 _KEEP = {"sqlite": _insert(sqlite.insert(mail_content)), "postgresql": _insert(postgresql.insert(mail_content))}
-_CONTENT = sa.select(mail_content.c.raw).join(bounce_mail).where(bounce_mail.c.digest == sa.bindparam("name"))
 _NAMES: sa.BindParameter[list[str]] = sa.bindparam("names", expanding=True)
 _MEANT = sa.select(bounce_mail.c.content_digest).where(
     bounce_mail.c.digest.in_(_NAMES), bounce_mail.c.content_digest.is_not(None)
@@ -53,12 +52,6 @@ def keep_content(tx: Tx, raw: bytes) -> str:
     digest = content_digest(raw)
     tx.execute(_KEEP[tx.dialect.name], {"digest": digest, "raw": zlib.compress(raw, _LEVEL), "size": len(raw)})
     return digest
-
-
-def content_of(tx: Tx, mail_digest: str) -> bytes | None:
-    """The content of the bounce mail with this digest; None where there is no such mail, or its content was deleted."""
-    packed = tx.execute(_CONTENT, {"name": mail_digest}).scalar()
-    return None if packed is None else unpacked(packed)
 
 
 def all_contents(store: Store) -> Iterator[list[tuple[list[str], bytes]]]:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from omicard_relay.store.engine import Store, Tx
 from omicard_relay.store.mails import delete_contents
+from omicard_relay.store.purge_steering import delete_steps
 from omicard_relay.store.schema import (
     attempt,
     bounce_mail,
@@ -27,6 +28,8 @@ from omicard_relay.store.schema import (
     queue,
     recipient,
     rejudgement,
+    steering_decision,
+    steering_step,
     submission,
     suppression_due,
 )
@@ -44,6 +47,7 @@ class Part(StrEnum):
     BOUNCES = "bounce_mail"
     SUBMISSIONS = "submission"
     QUEUE = "queue"
+    STEPS = "steering_step"
     LISTS = "list_entry"
 
 
@@ -54,11 +58,14 @@ class Cutoffs:
     contents: datetime | None = None
     evidence: datetime | None = None
     lists: datetime | None = None
+    steering: datetime | None = None
 
     def of(self, part: Part) -> datetime | None:
         """That of a part."""
         if part is Part.CONTENTS:
             return self.contents
+        if part is Part.STEPS:
+            return self.steering
         return self.lists if part is Part.LISTS else self.evidence
 
 
@@ -108,6 +115,8 @@ def delete_page(
         return _delete_bounces(tx, _still(tx, part, keys, before), now)
     if part is Part.SUBMISSIONS:
         return _delete_submissions(tx, keys, before, running)
+    if part is Part.STEPS:
+        return delete_steps(tx, keys, before)
     if part is Part.QUEUE:
         return {"queue": _delete(tx, queue, queue.c.queue_id.in_(keys), queue.c.seen < before)}
     return _delete_entries(tx, _still(tx, part, keys, before))
@@ -165,6 +174,8 @@ def _old(part: Part, before: datetime) -> tuple[sa.Select[Any], list[sa.ColumnEl
         order, condition = [bounce_mail.c.received, bounce_mail.c.digest], _is_old_mail(before)
     elif part is Part.SUBMISSIONS:
         order, condition = [submission.c.received, submission.c.id], submission.c.received < before
+    elif part is Part.STEPS:
+        order, condition = [steering_step.c.time, steering_step.c.id], steering_step.c.time < before
     elif part is Part.QUEUE:
         order, condition = [queue.c.queue_id], queue.c.seen < before
     else:
@@ -201,6 +212,7 @@ def _delete_attempts(tx: Tx, ids: list[int]) -> dict[str, int]:
     return {
         "rejudgement": _delete(tx, rejudgement, rejudgement.c.attempt_id.in_(ids)),
         "suppression_due": _delete(tx, suppression_due, suppression_due.c.attempt_id.in_(ids)),
+        "steering_decision": _delete(tx, steering_decision, steering_decision.c.attempt_id.in_(ids)),
         "attempt": _delete(tx, attempt, attempt.c.id.in_(ids)),
     }
 

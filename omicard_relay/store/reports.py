@@ -14,6 +14,7 @@ from omicard_relay.store.engine import Tx
 from omicard_relay.store.rejudgements import Reread, rereads
 from omicard_relay.store.replies import ReplyKind
 from omicard_relay.store.schema import attempt, bounce_mail, bounce_report, queue, recipient, submission
+from omicard_relay.store.steering import Decided
 
 __all__ = ["Count", "Event", "Subject", "campaigns", "fates", "find_subjects", "summary", "timeline", "unjoined"]
 
@@ -79,6 +80,14 @@ class Event:
     rereads: tuple[Reread, ...] = ()
     #: When the content of the bounce mail was deleted, by its age or by `db forget`; None: it is kept, or this is no mail.
     content_deleted: datetime | None = None
+    #: Steering's decision, and when the attempt was that it is about.
+    decided: Decided | None = None
+    failed: datetime | None = None
+    #: Of a change of a list: which, whose entry, who changed it, where the proof stands. Of a drop `value` is the step.
+    list_name: str | None = None
+    value: str | None = None
+    who: str | None = None
+    source: str | None = None
 
 
 def summary(tx: Tx, *, campaign: str | None = None, since: datetime | None = None) -> list[Count]:
@@ -196,12 +205,14 @@ def timeline(tx: Tx, subject: Subject) -> list[Event]:
     return sorted(events, key=lambda event: event.time)
 
 
-def unjoined(tx: Tx, address: str, *, limit: int = 50) -> list[Mapping[str, object]]:
-    """Log lines of an address that belong to no mail of ours: sent past the relay, or refused by our own Postfix."""
+def unjoined(tx: Tx, text: str, *, limit: int = 50) -> list[Mapping[str, object]]:
+    """Log lines of an address or a queue id that are of no mail of ours: sent past the relay, or refused by our own Postfix."""
     rows = tx.execute(
         sa.select(attempt)
         .where(
-            attempt.c.address_key == address_key(address), attempt.c.recipient_id.is_(None), attempt.c.is_hop.is_(False)
+            sa.or_(attempt.c.address_key == address_key(text), attempt.c.queue_id == text.strip()),
+            attempt.c.recipient_id.is_(None),
+            attempt.c.is_hop.is_(False),
         )
         .order_by(attempt.c.time.desc())
         .limit(limit)

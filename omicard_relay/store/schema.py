@@ -19,7 +19,14 @@ from sqlalchemy import (
 )
 
 from omicard_relay.store.columns import Moment, metadata
-from omicard_relay.store.schema_places import follow_place, import_done, import_place
+from omicard_relay.store.schema_places import follow_place, housekeeping, import_done, import_place
+from omicard_relay.store.schema_steering import (
+    steering_counts,
+    steering_decision,
+    steering_policy,
+    steering_snapshot,
+    steering_step,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -41,12 +48,17 @@ __all__ = [
     "recipient",
     "rejudgement",
     "rule_release",
+    "steering_counts",
+    "steering_decision",
+    "steering_policy",
+    "steering_snapshot",
+    "steering_step",
     "submission",
     "suppression_due",
 ]
 
 #: The newest migration; tests/store/test_migrations.py holds that it is Alembic's head.
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 
 
 #: One mail that a client brought, as far as the relay saw it.
@@ -141,6 +153,8 @@ attempt = Table(
     Column("action", String(8)),
     Column("reasons", Text),
     Column("rules_release", Integer),  # which release of the rules judged it; null: none had been published
+    Column("transport", String(64)),  # which entry of master.cf sent it: `ip1-s3`; null: plain `smtp`
+    Column("machine", String(255)),  # on which host
     Index("ix_attempt_queue_id", "queue_id", "address_key"),
 )
 
@@ -324,14 +338,4 @@ forgetting = Table(
     Column("key_id", String(16), nullable=False),  # of the key that made it: another one finds nobody
     Column("changed", Integer, nullable=False),  # rows that were changed
     Column("contents", Integer, nullable=False),  # mails whose content was deleted
-)
-
-#: Work that one process at a time does, for all machines of this store: who does it, until when he may, and when it was done.
-housekeeping = Table(
-    "housekeeping",
-    metadata,
-    Column("name", String(32), primary_key=True),
-    Column("holder", Text),
-    Column("until", Moment),
-    Column("done", Moment),
 )

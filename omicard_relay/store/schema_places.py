@@ -1,10 +1,10 @@
-"""The tables that tell how far logs and folders were read; a part of schema.py, which gives them on."""
+"""The tables that tell how far logs and folders were read, and who does common work; a part of schema.py."""
 
 from sqlalchemy import BigInteger, Column, Integer, String, Table, Text
 
 from omicard_relay.store.columns import Moment, metadata
 
-__all__ = ["follow_place", "import_done", "import_place"]
+__all__ = ["follow_place", "housekeeping", "import_done", "import_place"]
 
 #: How far each log was read, moved in the same transaction as what was read.
 follow_place = Table(
@@ -35,4 +35,14 @@ import_done = Table(
     Column("source", Text, primary_key=True),
     Column("name", Text, primary_key=True),  # of a maildir without its flags
     Column("mark", Text, nullable=False),  # size and time of a file that may be changed; empty in a maildir
+)
+
+#: Work that one process at a time does, for all machines of this store: who does it, until when he may, and when it was done.
+housekeeping = Table(
+    "housekeeping",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("holder", Text),
+    Column("until", Moment),
+    Column("done", Moment),
 )

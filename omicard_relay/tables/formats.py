@@ -74,8 +74,8 @@ class Form(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     remote server's own words (group `reply`, else the whole match), looked for in what is said about the recipient and then,
     when the report has one recipient, in the whole. Both may also capture `original` (the address as it was sent to), `host`,
     `status`, `code` and `stage` (the SMTP command). `action` is what became of the mail; `delayed` are literals that make it
-    a delay. `domain` completes a recipient without one, where the returned mail does not. `stage` is that of the reply where
-    the form leaves no doubt.
+    a delay. `shared`: the reply is told once, for all recipients that have none of their own. `domain` completes a recipient
+    without one, where the returned mail does not. `stage` is that of the reply where the form leaves no doubt.
     """
 
     id: Annotated[str, Meta(pattern="^[a-z0-9]+(?:-[a-z0-9]+)*$")]
@@ -89,6 +89,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     reply: _Patterns = ()
     action: DsnAction = "failed"
     delayed: _Words = ()
+    shared: bool = False
     domain: str = ""
     stage: Stage = Stage.UNKNOWN
     example: Annotated[tuple[FormExample, ...], Meta(min_length=1)]

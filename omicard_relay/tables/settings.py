@@ -4,15 +4,14 @@ Paths in the file may be relative: they count from the file's own folder. docs/c
 holds the two in step.
 """
 
-import ipaddress
-import re
+import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from omicard_relay.mail import TableError
+from omicard_relay.tables.settings_check import check_settings, is_kind
 from omicard_relay.tables.toml import convert, read_toml
 
 __all__ = [
@@ -27,19 +26,13 @@ __all__ = [
     "ReturnPathSettings",
     "ScrubSettings",
     "Settings",
+    "SteerIpSettings",
+    "SteerSettings",
     "StepName",
     "StoreSettings",
     "is_kind",
     "load_settings",
 ]
-
-#: What may stand in a greeting (RFC 5321 §4.1.2), and what names a header field (RFC 5322 §3.6.8).
-_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?")
-_FIELD_NAME = re.compile(r"[!-9;-~]{1,76}")
-#: A kind of campaign: what follows `kind:` in the scope of a list entry.
-_KIND = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-#: An address that can stand in an SMTP command as it is: ASCII, without quotes and brackets.
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9][A-Za-z0-9.-]{0,253}")
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -49,6 +42,8 @@ Natural = Annotated[int, Meta(ge=0, le=36_500)]
 ListMode = Literal["discard", "reject", "off"]
 #: As in mail.MailKind.
 AnswerKind = Literal["dsn", "arf", "autoreply", "not-a-bounce", "other"]
+#: How far steering may go: not at all, write down what it would do, or do it.
+SteerMode = Literal["off", "observe", "act"]
 StepName = Literal["syntax", "duplicate", "unsubscribed", "blacklist", "known-bounce"]
 
 
@@ -207,8 +202,52 @@ class KeepSettings(_Table, frozen=True, kw_only=True):
     evidence_days: Natural = 400
     #: Days after which a list entry goes that was removed or has run out, with its history.
     list_history_days: Natural = 0
+    #: Days after which steering's steps, decisions and snapshots go; not 0, since they grow with every attempt.
+    steering_days: Annotated[int, Meta(ge=1, le=36_500)] = 30
     #: The key by which forgotten addresses are still known, in `data_dir` unless absolute; made by the first `db forget`.
     key_file: str = "forget.key"
+
+
+class SteerIpSettings(_Table, frozen=True, kw_only=True):
+    """[[steer.ip]]: one IP from which mail goes out."""
+
+    #: What it is called in transports, tables and reports.
+    name: str
+    address: str
+    #: The name in its EHLO; empty: Postfix's own.
+    helo: str = ""
+    #: Its share of ordinary mail, beside those of the others.
+    weight: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    #: The day on which it was taken into use, for the warm-up; left out: it is warm.
+    since: datetime.date | None = None
+
+
+class SteerSettings(_Table, frozen=True, kw_only=True):
+    """[steer]: how failed mail is steered."""
+
+    #: The ceiling over what retry.toml says for a provider and code.
+    mode: SteerMode = "observe"
+    #: The exceptions table, in `data_dir` unless absolute, without `.lmdb`.
+    table: str = "exceptions"
+    #: Recipients and domains that may be in it at once.
+    table_limit: Positive = 1_000_000
+    #: Where Postfix's status filter asks.
+    host: str = "127.0.0.1"
+    port: Port = 10028
+    #: Milliseconds after which it gets no change instead of an answer; Postfix itself would wait 100 s.
+    deadline_ms: Annotated[int, Meta(ge=10, le=30_000)] = 200
+    #: Seconds between two looks at new attempts.
+    every_seconds: Positive = 1
+    #: Days of attempts that a start without a kept state learns from.
+    learn_days: Annotated[int, Meta(ge=1, le=36_500)] = 30
+    #: This machine's name in the log; empty: the system's own.
+    machine: str = ""
+    #: Postfix's configuration folder, for `postqueue`.
+    postfix_dir: str = "/etc/postfix"
+    #: How many `postqueue` run at once, and how many mails are woken one by one before all are.
+    wake_parallel: Annotated[int, Meta(ge=1, le=64)] = 4
+    wake_most: Positive = 500
+    ip: tuple[SteerIpSettings, ...] = ()
 
 
 class Settings(_Table, frozen=True, kw_only=True):
@@ -228,10 +267,16 @@ class Settings(_Table, frozen=True, kw_only=True):
     ingest: IngestSettings = IngestSettings()
     answers: AnswersSettings = AnswersSettings()
     keep: KeepSettings = KeepSettings()
+    steer: SteerSettings = SteerSettings()
 
     def data_path(self, name: str) -> Path:
         """A file of `data_dir`, or the path itself when it is absolute."""
         return Path(self.data_dir) / name
+
+    @property
+    def steer_table(self) -> Path:
+        """Of the exceptions table, as Postfix names it behind `lmdb:`."""
+        return self.data_path(self.steer.table)
 
     @property
     def store_url(self) -> str:
@@ -244,7 +289,7 @@ def load_settings(path: Path | None) -> Settings:
     if path is None:
         return Settings()
     settings = convert(read_toml(path), Settings, path)
-    _check(settings, path)
+    check_settings(settings, path)
     folder = path.resolve().parent
     return msgspec.structs.replace(
         settings,
@@ -264,70 +309,3 @@ def load_settings(path: Path | None) -> Settings:
             },
         ),
     )
-
-
-def is_kind(text: str) -> bool:
-    """Whether a text names a kind of campaign."""
-    return _KIND.fullmatch(text) is not None
-
-
-def _check(settings: Settings, path: Path) -> None:
-    """What the types alone cannot say."""
-    for name in ("networks", "xforward_networks"):
-        for number, network in enumerate(getattr(settings.relay, name)):
-            try:
-                ipaddress.ip_network(network)
-            except ValueError as error:
-                raise TableError(
-                    f"{path}: `relay.{name}.{number}`: {error}; write a network such as 192.0.2.0/24 or 2001:db8::/32."
-                ) from None
-    if settings.relay.hostname and not _HOSTNAME.fullmatch(settings.relay.hostname):
-        raise TableError(
-            f"{path}: `relay.hostname`: {settings.relay.hostname!r} is no host name such as relay.example.com."
-        )
-    for name, example in (("header", "X-Campaign"), ("kind_header", "X-Campaign-Kind")):
-        field = getattr(settings.campaign, name)
-        if field and not _FIELD_NAME.fullmatch(field):
-            raise TableError(f"{path}: `campaign.{name}`: {field!r} is no header name such as {example}.")
-    kinds = {f"kinds.{number}": kind for number, (_, kind) in enumerate(settings.campaign.kinds)}
-    kinds |= {name: getattr(settings.campaign, name) for name in ("default_kind", "kind_without")}
-    for name, kind in kinds.items():
-        if not is_kind(kind):
-            raise TableError(
-                f"{path}: `campaign.{name}`: {kind!r} is no kind such as marketing; use lower-case letters, digits, - and _."
-            )
-    if bool(settings.relay.tls_certificate) != bool(settings.relay.tls_key):
-        raise TableError(f"{path}: `relay.tls_certificate` and `relay.tls_key` go together; set both or neither.")
-    if settings.relay.tls_required and not settings.relay.tls_certificate:
-        raise TableError(f"{path}: `relay.tls_required` needs `relay.tls_certificate` and `relay.tls_key`.")
-    # `b+` and 37 octets of token must fit into the 64 octets of a local part (RFC 5321 §4.5.3.1.1).
-    if len(settings.return_path.local_part) > 24:
-        raise TableError(
-            f"{path}: `return_path.local_part` is longer than 24 octets; the signed token needs the rest of 64."
-        )
-    _check_forward(settings, path)
-    _check_keep(settings, path)
-
-
-def _check_keep(settings: Settings, path: Path) -> None:
-    """Evidence that went too early would let a late bounce count twice. suppress.toml is looked at in tables/keeping.py."""
-    days, proven = settings.keep.evidence_days, settings.return_path.max_age_days
-    if 0 < days <= proven:
-        raise TableError(
-            f"{path}: `keep.evidence_days`: {days} is not more than `return_path.max_age_days` ({proven}); "
-            "a bounce could come when its mail is not known any more. Make it larger, or 0 for ever."
-        )
-
-
-def _check_forward(settings: Settings, path: Path) -> None:
-    """Answers that are handed on into the return path would come back for ever."""
-    forward, domain = settings.answers.forward, settings.return_path.domain.lower().rstrip(".")
-    if not forward:
-        return
-    if not _ADDRESS.fullmatch(forward):
-        raise TableError(f"{path}: `answers.forward`: {forward!r} is no plain address such as care@example.com.")
-    if domain and forward.lower().rstrip(".").endswith(f"@{domain}"):
-        raise TableError(
-            f"{path}: `answers.forward`: {forward!r} is in the return path's own domain, and its mail would come back here; "
-            "name an address of another domain."
-        )

@@ -13,14 +13,16 @@ from pathlib import Path
 
 from omicard_relay.mail import TableError
 from omicard_relay.tables.settings import Settings
+from omicard_relay.tables.snippet_steering import steering_limits, steering_spread, steering_transports
 
-__all__ = ["Deployment", "bounce_values", "snippet_values"]
+__all__ = ["Deployment", "bounce_values", "snippet_values", "steering_values"]
 
 _HOST = re.compile(r"[A-Za-z0-9.:_-]{1,255}")
 _DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){0,30}")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9._-]{1,24}")
 #: Inside `[…]` of a POSIX expression each of these stands for itself.
 _DELIMITER = re.compile(r"[-+=_.#~*!%]")
+_TABLE = re.compile(r"/[^\s,:${}()<>\"'\\#\x00-\x1f\x7f]+")
 _ARGUMENT = re.compile(r"[^\s${}\"'\\#\x00-\x1f\x7f]+")
 
 
@@ -85,6 +87,24 @@ def bounce_values(settings: Settings) -> dict[str, str]:
         "bounce_domain_pattern": domain.lower().replace(".", r"\."),
         "local_part_pattern": local_part.replace(".", r"\."),
         "delimiter_pattern": f"[{delimiter}]",
+    }
+
+
+def steering_values(settings: Settings) -> dict[str, str]:
+    """The values of the steering. Raises TableError, also when there is no `[[steer.ip]]`."""
+    steer = settings.steer
+    host = _reachable(steer.host, "steer.host")
+    return {
+        "steer_address": f"{_bracketed(host)}:{steer.port}",
+        "steer_table": _checked(
+            str(settings.steer_table.absolute()),
+            _TABLE,
+            "steer.table",
+            "a path without white space, commas, `$` and braces",
+        ),
+        "steer_spread": steering_spread(settings),
+        "steer_limits": steering_limits(settings),
+        "steer_transports": steering_transports(settings),
     }
 
 

@@ -17,16 +17,18 @@ import msgspec
 
 from omicard_relay.mail import TableError
 from omicard_relay.tables.settings import Settings
-from omicard_relay.tables.snippet_values import Deployment, bounce_values, snippet_values
+from omicard_relay.tables.snippet_values import Deployment, bounce_values, snippet_values, steering_values
 from omicard_relay.tables.toml import convert, read_toml, shipped
 
 __all__ = [
     "BOUNCE_SNIPPETS",
     "SNIPPET_NAMES",
+    "STEERING_SNIPPET",
     "Deployment",
     "Join",
     "Parameter",
     "Service",
+    "ServiceOption",
     "Snippet",
     "SnippetFile",
     "filled_snippet",
@@ -35,7 +37,9 @@ __all__ = [
 ]
 
 #: In the order in which they are shown and applied: what others need comes first.
-SNIPPET_NAMES = ("reinject", "content-filter", "bounce-pipe", "bounce-lmtp")
+SNIPPET_NAMES = ("reinject", "content-filter", "bounce-pipe", "bounce-lmtp", "steering")
+#: The one that needs `[[steer.ip]]`.
+STEERING_SNIPPET = "steering"
 #: Those that need `return_path.domain`.
 BOUNCE_SNIPPETS = ("bounce-pipe", "bounce-lmtp")
 
@@ -73,6 +77,20 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOption:
+    """`name=value` for every service of master.cf that runs one of these programs; it joins the site's own entry."""
+
+    commands: tuple[str, ...]
+    name: str
+    value: str
+
+    @property
+    def words(self) -> str:
+        """As it stands in the entry."""
+        return f"-o {self.name}={self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnippetFile:
     """One file for the folder `omicard-relay` below the configuration folder."""
 
@@ -85,7 +103,8 @@ class SnippetFile:
 class Snippet:
     """A snippet whose places are filled. `main_text` and `master_text` are what a person pastes, comments included.
 
-    `our_listener` is where a service of ours, not Postfix, listens for it (`host:port`); empty: none.
+    `our_listener` is where a service of ours, not Postfix, listens for it (`host:port`); `our_table` the LMDB table (a path
+    without `.lmdb`) that must be there before Postfix asks for it; empty: none.
     """
 
     name: str
@@ -96,9 +115,18 @@ class Snippet:
     parameters: tuple[Parameter, ...]
     services: tuple[Service, ...]
     files: tuple[SnippetFile, ...]
+    options: tuple[ServiceOption, ...]
     our_listener: str
+    our_table: str
     main_text: str
     master_text: str
+
+
+class _Option(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[[option]]."""
+
+    commands: tuple[str, ...]
+    option: str
 
 
 class _Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,6 +140,9 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     executables: tuple[str, ...] = ()
     #: Where our own service listens, with places.
     listener: str = ""
+    #: The LMDB table that Postfix reads, with places.
+    table: str = ""
+    option: tuple[_Option, ...] = ()
     join: dict[str, Literal["first", "last", "last-if-set"]] = {}
 
 
@@ -123,6 +154,8 @@ def filled_snippet(name: str, settings: Settings, deployment: Deployment) -> Sni
     values = snippet_values(settings, deployment)
     if name in BOUNCE_SNIPPETS:
         values |= bounce_values(settings)
+    if name == STEERING_SNIPPET:
+        values |= steering_values(settings)
 
     def fill(file_name: str) -> str:
         return _fill(folder / file_name, values)
@@ -148,7 +181,13 @@ def filled_snippet(name: str, settings: Settings, deployment: Deployment) -> Sni
             SnippetFile(name=file_name, text=fill(file_name), executable=file_name in head.executables)
             for file_name in (*head.executables, *head.files)
         ),
+        options=tuple(
+            ServiceOption(commands=one.commands, name=key, value=value)
+            for one in head.option
+            for key, _, value in (one.option.partition("="),)
+        ),
         our_listener=_fill_text(head.listener, values, folder / "snippet.toml"),
+        our_table=_fill_text(head.table, values, folder / "snippet.toml"),
         main_text=main_text,
         master_text=master_text,
     )

@@ -43,7 +43,8 @@ _OUTCOMES = {
 #: They speak for others or for nobody: no attempt was made when they write a delivery line.
 _NO_ATTEMPT = frozenset(("bounce", "cleanup", "error", "nqmgr", "oqmgr", "qmgr", "retry", "trivial-rewrite"))
 # smtp(8) never ends otherwise after this beginning: `host mx.example[192.0.2.1] said: … (in reply to RCPT TO command)`.
-_SAID = re.compile(r"host [^\s\[\]]+\[[^\s\[\]]+\](?::[0-9]+)? said: ")
+# The status filter puts our code before that.
+_SAID = re.compile(r"(?:\[9[0-3][0-9]\] )?host [^\s\[\]]+\[[^\s\[\]]+\](?::[0-9]+)? said: ")
 _SAID_END = " command)"
 _SUSPENDED = "delivery temporarily suspended"
 #: local(8) hands an alias on under a new queue id, and the fate is told there.
@@ -86,6 +87,8 @@ def read_delivery(head: Head) -> Delivery | None:
             delay_seconds=_seconds(more.get("delay", "")),
             delays=_delays(more.get("delays", "")),
             line_digest=head.digest(),
+            transport=head.instance.rpartition("/")[2] if "/" in head.instance else "",
+            machine=head.machine,
         ),
         status=fields["status"],
         instance=head.instance,

@@ -1,4 +1,4 @@
-"""The head of a log line -> `Head`: when, which Postfix program, which mail; and the helpers for what follows it.
+"""The head of a log line -> `Head`: when and where, which Postfix program, which mail; and the helpers for what follows it.
 
     Nov 24 08:31:31 out postfix/relay/smtp[123]: 4F9D1zJ9RY: to=<ann@example.com>, …
     stamp           host instance     program    queue id    body
@@ -25,7 +25,7 @@ NO_QUEUE = "NOQUEUE"
 _AGENTS = ("discard", "error", "lmtp", "local", "pipe", "retry", "smtp", "virtual")
 _MANAGERS = ("bounce", "cleanup", "nqmgr", "oqmgr", "pickup", "postscreen", "qmgr", "smtpd", "trivial-rewrite")
 _PROGRAMS = frozenset((*_AGENTS, *_MANAGERS))
-_TAG = re.compile(r"[^\s\[\]]+ ([^\s\[\]]{1,100})/([a-z-]{1,20})\[[0-9]{1,10}\]: ([0-9A-Za-z]{5,40}): ")
+_TAG = re.compile(r"([^\s\[\]]+) ([^\s\[\]]{1,100})/([a-z-]{1,20})\[[0-9]{1,10}\]: ([0-9A-Za-z]{5,40}): ")
 #: `postfix/smtp[1]: warning: …` stands where a queue id would.
 _NO_IDS = frozenset(("debug", "error", "fatal", "panic", "warning", "statistics"))
 #: RFC 5321 §4.1.2 Quoted-string local part, as Postfix 3.5 and later log it (`info_log_addr_form = external`).
@@ -36,10 +36,12 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"[^<>"\s]*', re.DOTALL)
 class Head:
     """A line of Postfix, read as far as its queue id ("" for NOQUEUE).
 
-    `whole`: the line's end was seen, so what is there was not cut by a reader that was too early.
+    `machine`: the host name, as logged. `whole`: the line's end was seen, so what is there was not cut by a reader that
+    was too early.
     """
 
     time: datetime
+    machine: str
     instance: str
     program: str
     queue_id: str
@@ -68,13 +70,14 @@ def read_head(line: bytes, *, now: datetime, tz: tzinfo = UTC, whole: bool = Tru
         return None
     time, start = stamp
     tag = _TAG.match(text, start)
-    if tag is None or tag[2] not in _PROGRAMS or tag[3] in _NO_IDS:
+    if tag is None or tag[3] not in _PROGRAMS or tag[4] in _NO_IDS:
         return None
     return Head(
         time=time,
-        instance=tag[1],
-        program=tag[2],
-        queue_id="" if tag[3] == NO_QUEUE else tag[3],
+        machine=tag[1],
+        instance=tag[2],
+        program=tag[3],
+        queue_id="" if tag[4] == NO_QUEUE else tag[4],
         body=text[tag.end() :],
         raw=raw,
         whole=whole,

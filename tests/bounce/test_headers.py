@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omicard_relay.bounce.headers import FIELD_LIMIT, parse_date, parse_head, parse_parameters
+from omicard_relay.bounce import headers
+from omicard_relay.bounce.headers import FIELD_LIMIT, parse_date, parse_head, parse_parameters, part_head
 
 
 def test_fields_in_order_unfolded() -> None:
@@ -74,3 +75,28 @@ def test_any_block_never_raises(raw: bytes) -> None:
 
 def test_fields_are_limited() -> None:
     assert len(parse_head(b"A: b\n" * (FIELD_LIMIT + 50)).fields) == FIELD_LIMIT
+
+
+PARAMETER = st.from_regex(r"; ?[A-Za-z*]{1,4}[ ]?=(?:\"[a-z; =]{0,4}\"|[a-z\"]{0,4})", fullmatch=True)
+
+
+@given(st.lists(PARAMETER, max_size=4).map("".join))
+def test_usual_parameters_are_read_as_any_others(tail: str) -> None:
+    value = f"text/plain{tail}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(headers, "_USUAL_PARAMETERS", headers.re.compile("never"))
+        slowly = parse_parameters(value)
+    assert parse_parameters(value) == slowly
+
+
+@given(st.text("ab \t\r\n\x0b\xa0\u3000é", max_size=20))
+def test_white_space_of_a_value_is_folded(value: str) -> None:
+    assert parse_head(f"X: {value}".encode()).get("x") == " ".join(value.split())
+
+
+def test_the_head_of_a_part_is_shared_unless_it_has_a_boundary_or_is_long() -> None:
+    usual = b"Content-Type: text/plain; charset=us-ascii\n"
+    assert part_head(usual) is part_head(bytes(bytearray(usual)))
+    for own in (b"Content-Type: multipart/mixed; boundary=x\n", usual + b"X: " + b"y" * 500):
+        assert part_head(own) is not part_head(own)
+        assert part_head(own).content_type in ("multipart/mixed", "text/plain")

@@ -189,7 +189,19 @@ def test_read_receipt_says_what_it_is() -> None:
 
 def test_order_of_readers_is_written_down() -> None:
     names = [type(reader).__name__ for reader in READER.readers]
-    assert names == ["Arf", "Dsn", "Mdn", "Sns", "Decoy", "Formed", "PlainReport", "Notice", "AutoReply", "Flufl"]
+    assert names == [
+        "Arf",
+        "Dsn",
+        "Mdn",
+        "Sns",
+        "Decoy",
+        "Formed",
+        "PlainReport",
+        "Notice",
+        "FieldlessReport",
+        "AutoReply",
+        "Flufl",
+    ]
 
 
 @given(st.binary(max_size=3000))

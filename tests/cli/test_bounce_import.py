@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 
@@ -80,7 +81,7 @@ def test_a_bad_mail_and_a_wrong_path_are_told_and_the_rest_goes_on(config, mbox,
     done = call(config, "--lang", "en", "bounce", "import", str(tmp_path / "none"), str(box.parent), str(mbox(1)))
     assert done.returncode == 1
     words = done.stderr.decode()
-    assert f"{tmp_path}/none: cannot be read" in words
+    assert f"error: {tmp_path}/none: there is no such file or folder; check the path." in words
     assert "1.pipe: cannot be imported: is no file" in words
     assert len(stored(config)) == 2
 
@@ -91,8 +92,10 @@ def test_a_bad_mail_and_a_wrong_path_are_told_and_the_rest_goes_on(config, mbox,
         (("imaps://b@mail.example/INBOX",), "--password-file FILE"),
         (("--format", "mbox", "imaps://b@mail.example/INBOX"), "not for IMAP"),
         ((), "Missing argument"),
+        (("imaps://mail.example/INBOX",), "user or host is missing"),
+        (("imaps://b@mail.example:x/INBOX",), "is no address such as"),
     ],
-    ids=["no password", "a format for IMAP", "nothing named"],
+    ids=["no password", "a format for IMAP", "nothing named", "no user", "no port"],
 )
 def test_wrong_usage_is_told(config, arguments, says):
     done = call(config, "--lang", "en", "bounce", "import", *arguments)
@@ -105,9 +108,60 @@ def test_a_password_in_the_url_is_refused_and_not_repeated(config, tmp_path):
     done = call(
         config, "bounce", "import", "--password-file", str(tmp_path / "password"), "imaps://b:secret@mail.example/INBOX"
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert b"secret" not in done.stderr
     assert b"--password-file" in done.stderr
+    assert not (config.parent / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("lang", "says"),
+    [
+        ("en", "error: {}: there is no such file or folder; check the path.\n"),
+        ("zh-TW", "錯誤：{}：沒有這個檔案或資料夾；請確認路徑。\n"),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--jsonl"]], ids=["for people", "for programs"])
+def test_a_wrong_path_alone_is_an_error_and_no_count_of_mails(config, tmp_path, lang, says, more):
+    path = tmp_path / "none"
+    done = call(config, "--lang", lang, "bounce", "import", *more, str(path))
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode() == says.format(path)
+
+
+def test_what_is_wrong_with_a_mail_is_told_in_the_readers_language(config, tmp_path):
+    (tmp_path / "box" / "new").mkdir(parents=True)
+    os.mkfifo(tmp_path / "box" / "new" / "1.pipe")
+    done = call(config, "--lang", "zh-TW", "bounce", "import", str(tmp_path / "box"))
+    assert done.returncode == 1
+    assert "1.pipe：無法匯入：不是檔案" in done.stderr.decode()
+
+
+def test_a_server_that_is_away_is_told_in_the_readers_language(config, tmp_path):
+    (tmp_path / "password").write_text("x\n")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"imap://b@127.0.0.1:{closed.getsockname()[1]}/INBOX"
+        named = ["--password-file", str(tmp_path / "password"), url]
+        told = {lang: call(config, "--lang", lang, "bounce", "import", *named) for lang in ("en", "zh-TW")}
+    assert {done.returncode for done in told.values()} == {1}
+    assert f"error: {url}: cannot be reached (" in told["en"].stderr.decode()
+    assert f"錯誤：{url}：無法連線（" in told["zh-TW"].stderr.decode()
+
+
+def test_a_password_file_that_is_not_there_is_told(config, tmp_path):
+    done = call(
+        config,
+        "--lang",
+        "en",
+        "bounce",
+        "import",
+        "--password-file",
+        str(tmp_path / "x"),
+        "imaps://b@mail.example/INBOX",
+    )
+    assert done.returncode == 1
+    assert f"{tmp_path}/x: cannot be read (No such file or directory)" in done.stderr.decode()
 
 
 def test_a_locked_store_stops_it_and_it_goes_on_later(config, mbox):
@@ -127,7 +181,7 @@ def test_a_locked_store_stops_it_and_it_goes_on_later(config, mbox):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_stopped_in_the_middle_it_goes_on_and_doubles_nothing(config, mbox, number):
-    path = str(mbox(3000))
+    path = str(mbox(6000))
     call(config, "db", "upgrade")
     running = subprocess.Popen(
         program(config, "--lang", "en", "bounce", "import", path),
@@ -139,8 +193,8 @@ def test_stopped_in_the_middle_it_goes_on_and_doubles_nothing(config, mbox, numb
     running.send_signal(number)
     _, words = running.communicate(timeout=30)
     assert running.returncode != 0
-    assert len(stored(config)) < 3000
+    assert len(stored(config)) < 6000
     if number == signal.SIGINT:
         assert b"start it again" in words
     assert call(config, "bounce", "import", path).returncode == 0
-    assert stored(config) == [1] * 3000
+    assert stored(config) == [1] * 6000

@@ -13,16 +13,30 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
-from omicard_relay.mail import StoreError
+from omicard_relay.cli import bounce, root
+from omicard_relay.mail import Attempt, Outcome, Reply, StoreError, Verdict
 from omicard_relay.services.ingest import make_ingester
 from omicard_relay.services.ingest_intake import Intake
 from omicard_relay.services.ingest_socket import serve_socket
-from omicard_relay.store import schema
+from omicard_relay.store import attempts, schema
 from omicard_relay.tables.settings import load_settings
-from tests.keeping import ROOT, a_store, call, configured, environment, needs_open_checkout, program, rows, wait_for
+from tests.keeping import (
+    ROOT,
+    a_store,
+    call,
+    configured,
+    environment,
+    hand_over,
+    needs_open_checkout,
+    program,
+    rows,
+    submit,
+    wait_for,
+)
 from tests.mails import dsn
 
 MAIL = dsn("ann@a.example")
@@ -63,6 +77,31 @@ def test_without_a_service_it_stores_by_itself(config):
     done = call(config, *ARGUMENTS, stdin=MAIL)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert kept(config) == [("b+x@bounces.example", len(MAIL), 1)]
+
+
+def test_without_a_service_what_waited_is_settled_too(config):
+    """A line that was read before the relay knew the queue id, and no service to look at it."""
+    now = datetime.now(UTC)
+    with a_store(config.parent / "data") as store:
+        ids = submit(store, "ann@a.example", received=now)
+        line = Attempt(
+            time=now,
+            queue_id="4QAAAAA1",
+            recipient="ann@a.example",
+            outcome=Outcome.BOUNCED,
+            enhanced_status="5.1.1",
+            reply=Reply(text="550 5.1.1 no such user", innermost="550 5.1.1 no such user"),
+            line_digest="d",
+        )
+        with store.write() as tx:
+            verdict = Verdict(bounce_code=902, rule_id="r", confidence=1.0)
+            attempts.record_attempt(tx, line, verdict, None)
+        hand_over(store, ids, "4QAAAAA1", now=now)
+        assert len(rows(store, schema.suppression_due)) == 1
+        done = call(config, *ARGUMENTS, stdin=MAIL)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert rows(store, schema.list_entry, "value", "bounce_code") == [("ann@a.example", 902)]
+        assert rows(store, schema.suppression_due) == []
 
 
 def test_with_a_service_the_service_stores_it(config):
@@ -239,6 +278,26 @@ def test_a_wrong_call_keeps_the_mail_too(tmp_path, arguments):
 )
 def test_other_wrong_calls_are_usage_errors(arguments):
     assert call(None, *arguments).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["bounce", "parse", "ingest"], 1),
+        (["bounce", "parse", "--jsonl", "ingest"], 1),
+        (["bounce", "import", "ingest"], 1),
+        (["bounce", "import", "--nosuch", "ingest"], 2),
+        (["bounce", "import", "--recipient", "ingest"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_a_file_of_that_name_makes_no_pipe_of_another_command(config, arguments, status):
+    """No file is called `ingest` here: its absence is told as anybody's."""
+    assert call(config, *arguments, cwd=config.parent).returncode == status
+
+
+def test_the_look_at_the_arguments_knows_all_commands_of_bounce():
+    assert set(bounce.COMMANDS) == root._BOUNCES
 
 
 def test_a_missing_interpreter_part_is_a_75(config):

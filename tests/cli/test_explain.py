@@ -1,16 +1,21 @@
 """`explain`: one recipient's whole story by any name, with rules and reasons, safe to show."""
 
 import json
+from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 
 from omicard_relay.cli.root import root
+from omicard_relay.mail import Action
 from omicard_relay.services.follow import Follower
 from omicard_relay.services.ingest import Ingester
 from omicard_relay.services.rulebook import Rulebook
 from omicard_relay.signing import ReturnPathKeys, ReturnPathSigner
-from omicard_relay.store import schema, submissions
+from omicard_relay.steering.values import Plan, Reason
+from omicard_relay.store import schema, steering, steering_inputs, submissions
+from omicard_relay.store.steering import Decided, Step
 from omicard_relay.tables.policies import load_policies
 from omicard_relay.tables.settings import Settings
 from omicard_relay.tables.suppress import load_suppress
@@ -124,10 +129,12 @@ def test_mail_past_the_relay_is_told_apart(run):
 
 def test_programs_get_one_object_for_each_event(run):
     rows = [json.loads(line) for line in run("ann@a.example", "--jsonl").stdout.splitlines()]
-    assert [row["event"] for row in rows] == ["recipient", "bounce", "attempt", "rest", "attempt", "list-entry"]
+    assert [row["event"] for row in rows] == [
+        *("recipient", "scrub", "bounce", "list", "attempt", "rest", "attempt", "list-entry")
+    ]
     first = rows[0]
     assert (first["state"], first["later_code"], first["submission"]) == ("delivered", "902", "s1")
-    attempt = rows[2]
+    attempt = rows[4]
     assert (attempt["code"], attempt["number"], attempt["host"]) == ("935", 1, "mx.there.example[192.0.2.9]:25")
     assert attempt["rule"]
     assert attempt["reasons"]
@@ -150,3 +157,90 @@ def test_a_list_entry_that_ended_is_shown_as_over(run, store):
 def test_an_entry_of_the_domain_is_shown_too(run, config):
     call(config, "lists", "add", "blacklist", "@a.example", "--reason", "all of them")
     assert "on list blacklist (holds): @a.example" in run("dan@a.example").stdout
+
+
+def decide(store, number, *, key="learned-rest", action=Action.RETRY, mode="act", step=1, **figures):
+    """A decision about an attempt, as the steering service writes it."""
+    plan = Plan(
+        action=action,
+        at=NOW.timestamp() + 361 if action is Action.RETRY else 0.0,
+        ip="ip1",
+        chance=0.91,
+        attempts_left=4,
+        reasons=(Reason(key=key, figures={"code": 935, "minutes": 6, **figures}), Reason(key="same-ip", figures={})),
+    )
+    one = Step(
+        node="out",
+        number=step,
+        time=NOW + timedelta(seconds=2),
+        attempts=(number,),
+        complaints=(),
+        last_attempt=number,
+        last_complaint=0,
+        evidence="e",
+        lanes=None,
+        version=1,
+        policy="p",
+    )
+    decided = Decided(
+        attempt_id=number, node="out", step=step, time=one.time, mode=mode, provider="big-mail", plan=plan
+    )
+    with store.write() as tx:
+        steering_inputs.add_policy(tx, "p", b"{}", now=NOW)
+        steering.add_step(tx, one, [decided])
+
+
+def test_a_decision_is_told_with_its_reasons_and_figures_behind_the_attempt(run, store):
+    decide(store, 1, passes=214, trials=230)
+    told = run("ann@a.example").stdout
+    assert (
+        "2026-11-24 08:00:02  decision (carried out): 935 greylisted; try again in 6 min from ip1: "
+        "214 of 230 such failures at big-mail passed after a rest like this; this cause wants the same IP again; "
+        "expected to deliver: 91%, then 4 more attempts at most" in told
+    )
+    assert told.index("attempt 1 deferred") < told.index("decision (carried out)") < told.index("attempt 2 sent")
+    chinese = run("ann@a.example", lang="zh-TW").stdout
+    assert "決定（已執行）：935 greylisted； 6 分鐘後從 ip1 重送：big-mail 的同類失敗" in chinese
+    assert "230 次中有 214 次成功" in chinese
+
+
+def test_a_decision_is_one_object_for_programs(run, store):
+    decide(store, 1, key="policy-rest", mode="observe")
+    rows = [json.loads(line) for line in run("ann@a.example", "--jsonl").stdout.splitlines()]
+    (row,) = [row for row in rows if row["event"] == "decision"]
+    decision = row["decision"]
+    assert (row["outcome"], row["action"], decision["attempt"], decision["ip"]) == ("observe", "retry", 1, "ip1")
+    assert decision["reasons"][0] == {"key": "policy-rest", "figures": {"code": 935, "minutes": 6}}
+
+
+def test_a_reason_without_words_is_told_by_its_key(run, store):
+    decide(store, 1, key="from-the-future" + EVIL)
+    assert "from-the-future" in run("ann@a.example").stdout
+
+
+def test_a_reason_that_lacks_a_figure_is_told_by_its_key(run, store):
+    decide(store, 1)  # learned-rest without passes and trials
+    assert "learned-rest (code 935, minutes 6)" in run("ann@a.example").stdout
+
+
+def test_who_changed_a_list_stands_in_the_order_of_time(run):
+    told = run("ann@a.example").stdout
+    change = told.index("list known-bounce: add ann@a.example by suppress.toml: ")
+    assert told.index("passed all steps before sending") < change < told.index("attempt 1 deferred")
+
+
+def test_a_dropped_recipient_is_told_by_its_step(run, store):
+    with store.write() as tx:
+        tx.execute(schema.recipient.update().values(state="dropped", drop_step="blacklist", detail="listed by ann"))
+    assert "2026-11-24 08:00:00  dropped before sending by step blacklist: listed by ann" in run("ann@a.example").stdout
+
+
+def test_mail_past_the_relay_is_found_by_its_queue_id_with_its_decision(run, store):
+    with store.read() as tx:
+        (number,) = tx.execute(sa.select(schema.attempt.c.id).where(schema.attempt.c.queue_id == "4QFOREIGN")).scalars()
+    decide(store, number, key="verdict-final", action=Action.RETURN, mode="observe")
+    told = run("4QFOREIGN").stdout
+    assert "log line of a mail that did not come through the relay" in told
+    assert "decision (observed only, nothing was done): 902 recipient-unknown; return it: the cause is final" in told
+    (row,) = [json.loads(line) for line in run("4QFOREIGN", "--jsonl").stdout.splitlines()]
+    assert (row["event"], row["decision"]["action"]) == ("other-mail", "return")

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from omicard_relay.cli.root import root
 from omicard_relay.mail import Attempt, Evidence, ListEntry, ListName, Outcome, RelayError, Reply, Road, Trust, Verdict
-from omicard_relay.store import attempts, bounces, lists
+from omicard_relay.store import attempts, bounces, lists, schema
 from tests.keeping import NOW, a_store, call, configured, queued
 
 DAY = timedelta(days=1)
@@ -172,6 +172,19 @@ def test_why_tells_the_line_that_proved_it_with_rule_words_and_reply(run, data):
     assert told[1:4] == [
         "  for sender:shop.example only",
         "  told 2026-11-23 08:00Z: 902 by a-rule, decided by: no such user",
+        "  the reply: 550 5.1.1 no such\\x1b[2J user",
+    ]
+
+
+def test_why_tells_the_proof_though_the_rules_read_it_otherwise_now(run, data):
+    returned(data)
+    entry(data)
+    with data.write() as tx:  # as `rules rejudge` does
+        tx.execute(schema.attempt.update().values(bounce_code=921, rule_id="a-newer-rule"))
+    told = run("why", "ann@a.example").stdout.splitlines()
+    assert told[0].startswith("ann@a.example: known bounce 902")
+    assert told[1:3] == [
+        "  told 2026-11-23 08:00Z: 921 by a-newer-rule, decided by: no such user",
         "  the reply: 550 5.1.1 no such\\x1b[2J user",
     ]
 

@@ -10,7 +10,9 @@ import pytest
 from omicard_relay.services.running import SERVICES
 from omicard_relay.tables.toml import shipped
 
-UNITS = sorted(shipped("postfix", "systemd").glob("*.service"))
+TIDYING = shipped("postfix", "systemd", "omicard-relay-steer-expire.service")
+TIMER = TIDYING.with_suffix(".timer")
+UNITS = [unit for unit in sorted(shipped("postfix", "systemd").glob("*.service")) if unit != TIDYING]
 
 
 def read(unit: Path) -> configparser.ConfigParser:
@@ -38,12 +40,28 @@ def test_unit_restarts_for_ever_as_its_own_user(unit: Path) -> None:
     assert parsed["Unit"]["Wants"] == "postfix.service"
 
 
+def test_steering_can_wake_mails_and_is_started_anew_when_it_hangs() -> None:
+    service = read(shipped("postfix", "systemd", "omicard-relay-steer.service"))["Service"]
+    assert service["SupplementaryGroups"] == "postdrop"
+    assert (service["Type"], service["WatchdogSec"]) == ("notify", "30s")
+
+
+def test_what_has_run_out_goes_every_minute_without_the_service() -> None:
+    unit, timer = read(TIDYING), read(TIMER)
+    assert unit["Service"]["ExecStart"].split()[1:] == ["steer", "expire", "--quiet"]
+    assert unit["Service"]["Type"] == "oneshot"
+    assert unit["Service"]["User"] == "omicard-relay"
+    assert not {"Requires", "Wants", "BindsTo", "PartOf"} & set(unit["Unit"])
+    assert timer["Timer"]["OnUnitActiveSec"] == "1min"
+    assert timer["Install"]["WantedBy"] == "timers.target"
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_understands_the_units(tmp_path: Path) -> None:
-    for unit in UNITS:
+    for unit in (*UNITS, TIDYING, TIMER):
         text = unit.read_text("utf-8").replace("/opt/omicard-relay/bin/omicard-relay", "/bin/true")
         (tmp_path / unit.name).write_text(text)
-    units = [str(tmp_path / unit.name) for unit in UNITS]
+    units = [str(tmp_path / unit.name) for unit in (*UNITS, TIDYING, TIMER)]
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False, timeout=60
     )

@@ -97,6 +97,47 @@ SENT = delivery("ann@a.example", "sent", "250 2.0.0 Ok", at=40)
 GONE = delivery("ann@a.example", "bounced", UNKNOWN, at=40, dsn="5.1.1")
 
 
+RETURNED = delivery(
+    "ann@a.example",
+    "bounced",
+    "[917] returned: five attempts, nothing is left to try",
+    relay="none",
+    program="error",
+    at=50,
+)
+
+
+def test_what_steering_lets_rest_is_kept_and_is_no_attempt(store, take):
+    """A mail that rested from the start has the cause for which it rests; nothing is read out of our own words."""
+    queued(store, "ann@a.example")
+    take(RESTING)
+    assert fate(store) == ("resting", 938, 0)
+    assert rows(store, schema.attempt, "is_attempt", "rule_id", "action") == [(False, "own-answer", "retry")]
+    take(GREY)
+    assert fate(store) == ("resting", 935, 1)
+
+
+def test_what_steering_returns_has_the_cause_in_brackets(store, take):
+    queued(store, "ann@a.example")
+    take(GREY, RETURNED)
+    assert fate(store) == ("returned", 917, 1)
+    assert rows(store, schema.attempt, "bounce_code", "is_attempt")[-1] == (917, False)
+
+
+def test_a_return_keeps_the_rule_where_its_reply_is_read_the_same(store, take):
+    queued(store, "ann@a.example")
+    take(delivery("ann@a.example", "bounced", f"[902] returned: {UNKNOWN}", relay="none", program="error", at=50))
+    (rule,) = rows(store, schema.attempt, "rule_id")
+    assert fate(store) == ("returned", 902, 0)
+    assert rule != "own-answer"
+
+
+def test_an_attempt_tells_its_transport_and_machine(store, take):
+    queued(store, "ann@a.example")
+    take(delivery("ann@a.example", "deferred", BUSY, program="ip1-s3/smtp"), SENT)
+    assert rows(store, schema.attempt, "transport", "machine") == [("ip1-s3", "out"), (None, "out")]
+
+
 def test_a_mail_goes_its_way(store, take):
     queued(store, "ann@a.example")
     story = []

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from omicard_relay.mail import ListName, StoreError
 from omicard_relay.services.forgetting import files_that_name, forget_address
-from omicard_relay.store import lists, mails, open_store, reports, schema, submissions
+from omicard_relay.store import lists, open_store, reports, schema, submissions
 from omicard_relay.store.replies import Period, ReplyKind, stored_replies
 from omicard_relay.tables.settings import Settings
 from tests.forgetting import DAY, a_keyed_store, add_attempt, add_bounce, add_entry, add_mail, everything, put, text_of
-from tests.keeping import NOW, rows
+from tests.keeping import NOW, content_of, rows
 
 ANN, BOB = "ann.chen@a.example", "joann.chen@a.example"
 
@@ -126,7 +126,57 @@ def test_a_text_of_another_row_loses_the_address_alone(keyed):
     assert (alias.address, alias.original_key, alias.reply) == ("x@b.example", ghost, "via alias")
 
 
+#: One domain as people read it, and as DNS does.
+PEOPLES, AS_DNS = "b\u00fccher.example", "xn--bcher-kva.example"
+
+
+def in_words(text, charset, form, *, cut=None):
+    """A field of encoded words (RFC 2047), the text cut in two at `cut`."""
+    spelled = []
+    for part in (text[:cut], text[cut:]) if cut else (text,):
+        octets = part.encode(charset)
+        body = base64.b64encode(octets).decode() if form == "B" else "".join(f"={octet:02X}" for octet in octets)
+        spelled.append(f"=?{charset}?{form}?{body}?=")
+    return f"Subject: {chr(10).join(f' {word}' for word in spelled)}\n\nhello\n".encode()
+
+
+def attached(octets, charset=""):
+    """A text in base64 behind an ordinary one."""
+    return (
+        b'Content-Type: multipart/mixed; boundary="b"\n\n--b\n\nsee the list\n\n--b\n'
+        + f'Content-Type: text/plain; charset="{charset}"\n'.encode()
+        + b"Content-Transfer-Encoding: base64\n\n"
+        + base64.encodebytes(octets)
+        + b"\n--b--\n"
+    )
+
+
+def declared(text, charset):
+    return f"Content-Type: text/plain; charset={charset}\nContent-Transfer-Encoding: 8bit\n\n".encode() + text.encode(
+        charset
+    )
+
+
 HIDDEN_IN = {
+    "encoded words, base64": lambda text: in_words(f"信箱 {text}", "utf-8", "B"),
+    "encoded words, cut in the address": lambda text: in_words(f"信箱 {text}", "utf-8", "B", cut=7),
+    "encoded words, cut and quoted": lambda text: in_words(text, "utf-8", "Q", cut=5),
+    "encoded words of another charset": lambda text: in_words(f"信寄{text}", "big5", "B"),
+    "UTF-16 with its mark": lambda text: attached(f"名單\r\n{text}\r\n".encode("utf-16"), "utf-16"),
+    "UTF-16, undeclared": lambda text: attached(f"名單請寄{text}到".encode("utf-16-be")),
+    "UTF-16, from any octet on": lambda text: b"Subject: x\n\n!" + f"寄{text}".encode("utf-16-le"),
+    "UTF-16, quoted-printable": lambda text: (
+        b"Content-Transfer-Encoding: quoted-printable\n\n"
+        + b"=\n".join(b"=%02X" % octet for octet in f"寄{text}".encode("utf-16-le"))
+    ),
+    "UTF-32": lambda text: attached(f"寄{text}".encode("utf-32"), "UTF-32"),
+    "UTF-7": lambda text: b"Content-Type: text/plain; charset=utf-7\n\n+W8Q-" + text.replace("@", "+AEA-").encode(),
+    "Big5, where half a character is a letter": lambda text: declared(f"請寄{text}", "big5"),
+    "Big5 in base64": lambda text: attached(f"請寄{text}".encode("big5"), "Big5"),
+    "seven-bit Japanese": lambda text: declared(f"宛先は{text}です", "iso-2022-jp"),
+    "quoted-printable, each octet": lambda text: (
+        b"Content-Transfer-Encoding: quoted-printable\n\n" + b"=\n".join(b"=%02X" % octet for octet in text.encode())
+    ),
     "plain": lambda text: text.encode(),
     "base64": lambda text: (
         b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(b"Dear reader, " * 9 + text.encode())
@@ -143,8 +193,8 @@ def test_a_mail_that_names_it_is_deleted_however_it_is_encoded(keyed, name):
     add_bounce(store, "m2", HIDDEN_IN[name](BOB))
     assert forget(keyed).contents == 1
     with store.read() as tx:
-        assert mails.content_of(tx, "m1") is None
-        assert mails.content_of(tx, "m2") is not None
+        assert content_of(tx, "m1") is None
+        assert content_of(tx, "m2") is not None
     deleted = dict(rows(store, schema.bounce_mail, "digest", "content_deleted"))
     assert deleted == {"m1": NOW + DAY, "m2": None}
 
@@ -172,6 +222,48 @@ def test_an_international_address_in_another_normal_form_is_found(keyed):
     add_attempt(store, "l1", "x@b.example", None, text="to <AN\u0041\u0308@a.example> failed")
     assert forget(keyed, "an\u00e4@a.example").changed == {"attempt": 1, "rejudgement": 1}
     assert "a.example" not in text_of(everything(store))
+
+
+def test_a_subject_of_others_that_names_it_in_encoded_words_loses_it(keyed):
+    """Subjects stand in the store as they came."""
+    store, key = keyed
+    subject = "=?utf-8?B?" + base64.b64encode(f"問候 {ANN} 與 {BOB}".encode()).decode() + "?="
+    other = "=?utf-8?B?" + base64.b64encode(f"問候 {BOB}".encode()).decode() + "?="
+    add_mail(store, "s1", BOB, text=subject)
+    add_mail(store, "s2", BOB, text=other)
+    assert forget(keyed).changed == {"submission": 1, "recipient": 1}
+    assert rows(store, schema.submission, "subject") == [f"問候 {key().ghost(ANN)} 與 {BOB}", other]
+
+
+def test_an_international_domain_is_found_in_both_spellings(keyed):
+    """Rows, lists and mails have the one or the other; who is unsubscribed under one stays so under that."""
+    store, _ = keyed
+    people, dns = f"ann@{PEOPLES}", f"ann@{AS_DNS}"
+    one = add_mail(store, "s1", people)
+    two = add_mail(store, "s2", dns, BOB)
+    add_attempt(store, "l1", people, one[people], text=f"<{dns}> is unknown")
+    add_attempt(store, "l2", BOB, two[BOB], text=f"sent on to {people}, and then to {dns.upper()}")
+    add_entry(store, people, list_name="unsubscribed")
+    add_entry(store, dns, list_name="blacklist")
+    add_bounce(store, "m1", f"the mailbox {people} is gone".encode())
+    add_bounce(store, "m2", f"the mailbox {dns} is gone".encode())
+    add_bounce(store, "m3", in_words(f"Re: {people}", "utf-8", "Q"))
+    add_bounce(store, "m4", attached(people.upper().encode("utf-16"), "utf-16"))
+    others = f"the mailbox ann@x{PEOPLES} and x{dns} are gone"
+    add_bounce(store, "m5", others.encode())
+    known = forget(keyed, people, dry_run=True)
+    assert (known.known.recipients, known.known.entries, known.contents) == (2, 2, 4)
+    done = forget(keyed, dns)
+    assert (done.changed["recipient"], done.changed["list_entry"], done.contents) == (2, 2, 4)
+    left = text_of(everything(store)).replace(others, "")
+    assert PEOPLES not in left
+    assert AS_DNS not in left.lower()
+    assert covering(store, people).keys() == {"unsubscribed"}
+    assert covering(store, dns).keys() == {"blacklist"}
+    for spelling in (people, dns):
+        again = forget(keyed, spelling, now=NOW + 2 * DAY)
+        assert again.is_nothing
+        assert again.before == NOW + DAY
 
 
 # --- what stays -------------------------------------------------------------------------------------------------------

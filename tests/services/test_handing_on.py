@@ -18,7 +18,7 @@ from omicard_relay.store import answers, bounces, schema
 from omicard_relay.tables.policies import load_policies
 from omicard_relay.tables.settings import AnswersSettings, RelaySettings, Settings
 from omicard_relay.tables.suppress import load_suppress
-from tests.keeping import NOW, a_store, rows
+from tests.keeping import NOW, rows
 from tests.mails import dsn, vacation
 
 LEASE = timedelta(seconds=61)
@@ -28,27 +28,9 @@ ANSWER = (
 )
 
 
-class Clock:
-    now = NOW
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture(scope="module")
 def policies():
     return load_policies()
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path):
-    with a_store(tmp_path) as store:
-        yield store
 
 
 @pytest.fixture

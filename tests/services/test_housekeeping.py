@@ -3,13 +3,14 @@
 import asyncio
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
 from omicard_relay.mail import RelayError, StoreBusyError, StoreError
 from omicard_relay.services import housekeeping
+from omicard_relay.services.follow import Follower
 from omicard_relay.services.housekeeping import Purged, cutoffs_of, keep_house, purge
 from omicard_relay.services.rulebook import Rulebook
 from omicard_relay.services.running import run_services
@@ -19,17 +20,11 @@ from omicard_relay.store.space import find_space
 from omicard_relay.store.writer import Writer
 from omicard_relay.tables.settings import KeepSettings, Settings, StoreSettings
 from tests.forgetting import DAY, add_attempt, add_bounce, add_entry, add_mail, everything, put
-from tests.keeping import NOW, a_store, rows, wait_for
+from tests.keeping import NOW, UNKNOWN, a_store, content_of, delivery, hand_over, rows, submit, wait_for
 
 ANN, BOB = "ann@a.example", "bob@a.example"
 OLD, NEW = NOW - 500 * DAY, NOW - DAY
 AGES = Settings(keep=KeepSettings(list_history_days=400))
-
-
-@pytest.fixture
-def store(tmp_path):
-    with a_store(tmp_path) as store:
-        yield store
 
 
 def run(store, settings=AGES, *, now=NOW, holder="me:1", **more):
@@ -98,7 +93,7 @@ def test_contents_go_first_and_statements_stay(store):
     a_life(store, "m", ANN, NOW - 100 * DAY)
     assert run(store).counts == {"mail_content": 1}
     with store.read() as tx:
-        assert mails.content_of(tx, "m-m") is None
+        assert content_of(tx, "m-m") is None
         (subject,) = reports.find_subjects(tx, ANN)
         deleted = [event.content_deleted for event in reports.timeline(tx, subject)]
     assert deleted == [None, NOW]
@@ -117,7 +112,7 @@ def test_what_waits_to_be_handed_on_is_kept(store):
     add_bounce(store, "m1", b"an answer\n", received=OLD, hand_on_after=NOW)
     assert run(store).counts == {}
     with store.read() as tx:
-        assert mails.content_of(tx, "m1") == b"an answer\n"
+        assert content_of(tx, "m1") == b"an answer\n"
 
 
 def test_who_was_first_in_a_campaign_that_still_runs_stays(store):
@@ -304,13 +299,13 @@ def rulebook():
     return Rulebook(SimpleNamespace(suppress={}))
 
 
-def keep(store, settings, monkeypatch, until):
+def keep(store, settings, monkeypatch, until, book=None):
     monkeypatch.setattr(housekeeping, "_FIRST_SECONDS", 0.0)
     monkeypatch.setattr(housekeeping, "_LOOK_SECONDS", 0.01)
 
     async def go():
         stop = asyncio.Event()
-        task = asyncio.create_task(keep_house(settings, store, rulebook(), stop))
+        task = asyncio.create_task(keep_house(settings, store, book or rulebook(), stop))
         await asyncio.to_thread(wait_for, until)
         stop.set()
         await asyncio.wait_for(task, 10)
@@ -323,6 +318,31 @@ def test_the_services_purge_by_themselves(store, monkeypatch):
     a_life(store, "old", ANN, long_ago)
     keep(store, Settings(), monkeypatch, lambda: rows(store, schema.housekeeping, "done") not in ([], [None]))
     assert rows(store, schema.submission) == []
+
+
+def test_what_waits_for_a_log_that_nobody_follows_is_settled(store, monkeypatch, book):
+    """The line was read before the relay knew the queue id; no other line, and no bounce, comes after it."""
+    now = datetime.now(UTC)
+    ids = submit(store, ANN, received=now)
+    line = delivery(ANN, "bounced", UNKNOWN, at=now - NOW).rstrip()
+    Follower(Settings(), store, book).take([line], None, now=now)
+    hand_over(store, ids, "4QAAAAA1", now=now)
+    assert rows(store, schema.list_entry) == []
+    keep(store, Settings(), monkeypatch, lambda: rows(store, schema.list_entry, "value") == [ANN], book)
+    assert rows(store, schema.suppression_due) == []
+
+
+def test_a_settling_that_fails_does_not_end_the_task(store, monkeypatch, caplog):
+    tries = []
+
+    def fails(*args, **named):
+        tries.append(1)
+        raise (StoreBusyError("locked"), ZeroDivisionError())[len(tries) % 2]
+
+    monkeypatch.setattr(housekeeping, "settle_all", fails)
+    keep(store, Settings(), monkeypatch, lambda: len(tries) > 2)
+    assert "event=suppress-store-failed error='locked'" in caplog.text
+    assert "event=suppress-bug" in caplog.text
 
 
 def test_a_store_that_fails_does_not_end_the_task(store, monkeypatch, caplog):

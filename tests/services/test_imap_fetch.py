@@ -13,16 +13,11 @@ import pytest
 from omicard_relay.mail import RelayError
 from omicard_relay.services import imap_fetch
 from omicard_relay.services.imap_fetch import ImapFolder, parse_imap_url
+from omicard_relay.services.importfaults import Fault, SourceError
 from omicard_relay.services.mailfolders import FoundMail
-from tests.keeping import NOW, a_store
+from tests.keeping import NOW
 
 URL = "imaps://bounces@mail.example/INBOX"
-
-
-@pytest.fixture
-def store(tmp_path):
-    with a_store(tmp_path) as store:
-        yield store
 
 
 class Mailbox:
@@ -185,6 +180,15 @@ def test_a_connection_that_is_lost_is_told_in_a_sentence(folder, monkeypatch, er
         list(source.mails())
 
 
+def test_a_mailbox_that_the_server_does_not_open_is_told_as_that(folder, monkeypatch):
+    mailbox = Mailbox({1: b"a"})
+    error = imapclient.exceptions.IMAPClientError("select failed: NO no such mailbox")
+    monkeypatch.setattr(mailbox, "select_folder", lambda *_, **__: (_ for _ in ()).throw(error), raising=False)
+    with pytest.raises(SourceError, match=r"does not open the mailbox \(select failed: NO no such mailbox\)") as caught:
+        folder(mailbox).begin(again=False)
+    assert caught.value.fault is Fault.NOT_OPENED
+
+
 # ------------------------------------------------------------------ the address
 
 
@@ -210,6 +214,7 @@ def test_an_address_is_taken_apart(url, parts):
         ("imaps://mail.example/INBOX", "user or host is missing"),
         ("imaps://ann@/INBOX", "user or host is missing"),
         ("imaps://ann@mail.example:x/", "is no address"),
+        ("imaps://ann:secret@mail.example:x/", "is no address"),
     ],
 )
 def test_a_wrong_address_is_told_without_its_password(url, says):

@@ -10,58 +10,25 @@ from hypothesis import strategies as st
 
 from omicard_relay.mail import ListName, MailKind, StoreError
 from omicard_relay.services.ingest import Ingester, make_ingester
-from omicard_relay.services.rulebook import Rulebook
-from omicard_relay.signing import ReturnPathKeys, ReturnPathSigner
 from omicard_relay.store import bounces, lists, schema
-from omicard_relay.tables.policies import load_policies
 from omicard_relay.tables.settings import IngestSettings, ReturnPathSettings, Settings
-from omicard_relay.tables.suppress import load_suppress
-from tests.keeping import NOW, a_store, dump, hand_over, queued, rows, submit
+from tests.ingesting import FORGER, SIGNER, token
+from tests.keeping import NOW, dump, hand_over, queued, rows, submit
 from tests.mails import arf, dsn, vacation
 
-SIGNER = ReturnPathSigner(keys=ReturnPathKeys(secrets={"a": b"0123456789abcdef"}), domain="bounces.example")
-FORGER = ReturnPathSigner(keys=ReturnPathKeys(secrets={"a": b"fedcba9876543210"}), domain="bounces.example")
-TODAY = int(NOW.timestamp()) // 86_400
 DAY = timedelta(days=1)
 LIMIT = 1_000_000
 
 
-def token(address: str, *, signer=SIGNER, age: int = 0, nonce: bytes = b"12345") -> str:
-    return signer.make(address, day=TODAY - age, nonce=nonce)
-
-
-@pytest.fixture(scope="module")
-def policies():
-    return load_policies()
-
-
 @pytest.fixture
-def store(tmp_path):
-    with a_store(tmp_path) as store:
-        yield store
-
-
-class Clock:
-    now = NOW
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def ingester(store, policies, clock):
-    return Ingester(store, Rulebook.of(policies, load_suppress()), SIGNER, LIMIT, clock=clock)
+def ingester(store, book, clock):
+    return Ingester(store, book, SIGNER, LIMIT, clock=clock)
 
 
 @pytest.fixture
 def take(ingester):
     def take(raw, recipient=None, **more):
-        return ingester.take(raw, sender="", recipient=recipient or token("ann@a.example"), **more)
+        return ingester.take(raw, sender="", recipient=recipient or token(), **more)
 
     return take
 
@@ -190,9 +157,9 @@ def test_a_token_that_was_good_when_it_was_made_gets_too_old(store, take, ann, c
     assert rows(store, schema.bounce_mail, "trust_reason") == ["older than 30 days"]
 
 
-def test_without_signed_reverse_paths_nothing_is_proven(store, policies):
+def test_without_signed_reverse_paths_nothing_is_proven(store, book):
     queued(store, "ann@a.example")
-    Ingester(store, Rulebook.of(policies, load_suppress()), None, LIMIT).take(
+    Ingester(store, book, None, LIMIT).take(
         dsn("ann@a.example", queue_id="4QREMOTE", message_id="<s1@shop.example>"),
         sender="",
         recipient="news@shop.example",

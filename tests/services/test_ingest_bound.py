@@ -3,44 +3,30 @@
 from concurrent.futures import Future
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from omicard_relay.mail import MailKind, StoreBusyError, StoreError, Trust
+from omicard_relay.services import ingest_flood
 from omicard_relay.services.ingest import FloodError, Ingester, make_ingester
 from omicard_relay.services.ingest_flood import FloodBound, TokenFinder
-from omicard_relay.services.rulebook import Rulebook
-from omicard_relay.signing import ReturnPathKeys, ReturnPathSigner
 from omicard_relay.store import bounces, schema
+from omicard_relay.store.bounce_flow import CONTENT_LEFT_OUT
 from omicard_relay.store.writer import Writer
-from omicard_relay.tables.policies import load_policies
 from omicard_relay.tables.settings import IngestSettings, ReturnPathSettings, Settings
-from omicard_relay.tables.suppress import load_suppress
-from tests.keeping import NOW, a_store, hand_over, rows, submit
+from tests.ingesting import FORGER, SIGNER, TODAY, token
+from tests.keeping import NOW, content_of, hand_over, rows, submit
 from tests.mails import arf, dsn
 
-SIGNER = ReturnPathSigner(keys=ReturnPathKeys(secrets={"a": b"0123456789abcdef"}), domain="bounces.example")
-FORGER = ReturnPathSigner(keys=ReturnPathKeys(secrets={"a": b"fedcba9876543210"}), domain="bounces.example")
-TODAY = int(NOW.timestamp()) // 86_400
-ANN = SIGNER.make("ann@a.example", day=TODAY, nonce=b"12345")
-FORGED = FORGER.make("ann@a.example", day=TODAY, nonce=b"12345")
-
-
-@pytest.fixture(scope="module")
-def rulebook():
-    return Rulebook.of(load_policies(), load_suppress())
+ANN = token("ann@a.example")
+FORGED = token("ann@a.example", signer=FORGER)
 
 
 @pytest.fixture
-def store(tmp_path):
-    with a_store(tmp_path) as store:
-        yield store
-
-
-@pytest.fixture
-def ingester(store, rulebook):
+def ingester(store, book):
     """Five unproven mails a minute."""
     flood = FloodBound(mails_per_minute=5, octets_per_hour=10**6, now=NOW)
-    return Ingester(store, rulebook, SIGNER, 1_000_000, clock=lambda: NOW, flood=flood)
+    return Ingester(store, book, SIGNER, 1_000_000, clock=lambda: NOW, flood=flood)
 
 
 def counted(store):
@@ -76,9 +62,9 @@ def test_a_note_says_that_it_is_one_and_how_long_the_mail_was(store, ingester):
     assert found == [("other", "over the bound of unproven mails: only the start of its head is kept", 5014)]
 
 
-def test_nothing_of_what_is_over_the_bound_is_parsed(store, ingester, rulebook, monkeypatch):
+def test_nothing_of_what_is_over_the_bound_is_parsed(store, ingester, book, monkeypatch):
     forge(ingester, 5)
-    monkeypatch.setattr(type(rulebook.current.reader), "read", lambda *_: pytest.fail("it was parsed"))
+    monkeypatch.setattr(type(book.current.reader), "read", lambda *_: pytest.fail("it was parsed"))
     forge(ingester, 20, start=5)
 
 
@@ -110,9 +96,9 @@ def test_a_null_reverse_path_is_never_left_to_postfix(ingester, sender):
     assert forge(ingester, 1, sender=sender, start=10) == [MailKind.OTHER]
 
 
-def test_where_reverse_paths_are_not_signed_nothing_is_bounded(store, rulebook):
+def test_where_reverse_paths_are_not_signed_nothing_is_bounded(store, book):
     flood = FloodBound(mails_per_minute=1, octets_per_hour=1, now=NOW)
-    ingester = Ingester(store, rulebook, None, 1_000_000, clock=lambda: NOW, flood=flood)
+    ingester = Ingester(store, book, None, 1_000_000, clock=lambda: NOW, flood=flood)
     assert forge(ingester, 20) == [MailKind.DSN] * 20
 
 
@@ -129,6 +115,47 @@ def test_the_settings_set_the_bound(tmp_path, store):
     # A process that starts in the middle of it, such as the pipe's own, does not begin anew.
     kinds = forge(make_ingester(settings, store), 10, recipient="b@bounces.example", start=10)
     assert kinds.count(MailKind.DSN) == 0
+
+
+def test_of_one_tokens_reports_beyond_its_octets_the_statements_act_and_the_contents_are_not_kept(
+    store, ingester, monkeypatch
+):
+    raw = dsn("ann@a.example", words="552 5.2.2 mailbox full", status="5.2.2")
+    monkeypatch.setattr(ingest_flood, "_OCTETS_PER_TOKEN", 3 * len(raw))
+    hand_over(store, submit(store, "ann@a.example", reverse_paths=(ANN,)), "4QAAAAA1")
+    for number in range(3):
+        ingester.take(raw.replace(b"notice-1", b"notice-%d" % number), sender="", recipient=ANN)
+    long = dsn("ann@a.example", number=9) + b"x" * 2000
+    # In whatever spelling: it is one token.
+    assert ingester.take(long, sender="", recipient=ANN.upper()) is MailKind.DSN
+    assert rows(store, schema.list_entry, "value", "bounce_code") == [("ann@a.example", 902)]
+    assert rows(store, schema.bounce_report, "trust") == [Trust.PROVEN] * 4
+    told = dict(rows(store, schema.bounce_mail, "message_id", "notes"))
+    assert [CONTENT_LEFT_OUT in notes for notes in told.values()].count(True) == 1
+    with store.read() as tx:
+        lengths = {
+            size: len(content_of(tx, digest))
+            for digest, size in tx.execute(sa.select(schema.bounce_mail.c.digest, schema.bounce_mail.c.size))
+        }
+    assert lengths == {len(raw): len(raw), len(long): 1024}
+
+
+def test_a_persons_mail_beyond_the_octets_of_its_token_is_bounded_as_if_it_had_none(store, ingester, monkeypatch):
+    monkeypatch.setattr(ingest_flood, "_OCTETS_PER_TOKEN", 100)
+    forge(ingester, 5, sender="mallory@b.example")
+    with pytest.raises(FloodError):
+        ingester.take(b"Subject: Re: Spring\r\n\r\n" + b"hello " * 99, sender="ann@a.example", recipient=ANN)
+
+
+def test_the_octets_of_a_token_that_another_process_took_count(store, book, ingester, monkeypatch):
+    raw = dsn("ann@a.example")
+    monkeypatch.setattr(ingest_flood, "_OCTETS_PER_TOKEN", len(raw))
+    ingester.take(raw, sender="", recipient=ANN)
+    flood = FloodBound(mails_per_minute=5, octets_per_hour=10**6, now=NOW)
+    other = Ingester(store, book, SIGNER, 1_000_000, clock=lambda: NOW, flood=flood)
+    other.take(dsn("ann@a.example", number=2), sender="", recipient=ANN.upper())
+    found = [CONTENT_LEFT_OUT in notes for notes in rows(store, schema.bounce_mail, "notes")]
+    assert sorted(found) == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -161,8 +188,8 @@ def writer(store):
 
 
 @pytest.fixture
-def shared(store, rulebook, writer):
-    return Ingester(store, rulebook, SIGNER, 1_000_000, clock=lambda: NOW, writer=writer)
+def shared(store, book, writer):
+    return Ingester(store, book, SIGNER, 1_000_000, clock=lambda: NOW, writer=writer)
 
 
 def begin(ingester, number):
@@ -199,7 +226,7 @@ def test_a_mail_that_the_database_refuses_fails_alone(store, shared, writer, mon
     assert len(rows(store, schema.bounce_mail)) == 7
 
 
-def test_a_store_that_is_busy_is_told_at_once_and_not_asked_for_each(store, rulebook):
+def test_a_store_that_is_busy_is_told_at_once_and_not_asked_for_each(store, book):
     class Busy:
         asked = 0
 
@@ -210,18 +237,18 @@ def test_a_store_that_is_busy_is_told_at_once_and_not_asked_for_each(store, rule
             return future
 
     busy = Busy()
-    ingester = Ingester(store, rulebook, SIGNER, 1_000_000, clock=lambda: NOW, writer=busy)
+    ingester = Ingester(store, book, SIGNER, 1_000_000, clock=lambda: NOW, writer=busy)
     with pytest.raises(StoreBusyError):
         begin(ingester, 1).result(30)
     assert (busy.asked, rows(store, schema.bounce_mail)) == (1, [])
 
 
-def test_what_is_written_alone_raises_as_itself(store, rulebook, monkeypatch):
+def test_what_is_written_alone_raises_as_itself(store, book, monkeypatch):
     def broken(*_, **__):
         raise KeyError("a bug")
 
     monkeypatch.setattr(bounces, "keep_mail", broken)
-    ingester = Ingester(store, rulebook, SIGNER, 1_000_000, clock=lambda: NOW)
+    ingester = Ingester(store, book, SIGNER, 1_000_000, clock=lambda: NOW)
     with pytest.raises(KeyError):
         begin(ingester, 1).result(30)
     assert rows(store, schema.counter) == []

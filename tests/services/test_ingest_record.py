@@ -9,50 +9,17 @@ from hypothesis import strategies as st
 from omicard_relay.mail import ListEntry, ListName
 from omicard_relay.services.follow import Follower
 from omicard_relay.services.ingest import Ingester
-from omicard_relay.services.rulebook import Rulebook
-from omicard_relay.signing import ReturnPathKeys, ReturnPathSigner
 from omicard_relay.store import attempts, bounces, lists, schema
 from omicard_relay.store.attempts import Place
-from omicard_relay.tables.policies import load_policies
 from omicard_relay.tables.settings import ReturnPathSettings, Settings
-from omicard_relay.tables.suppress import load_suppress
-from tests.keeping import FULL, NOW, UNKNOWN, a_store, active, delivery, hand_over, log_line, rows, submit
+from tests.ingesting import FORGER, SIGNER, token
+from tests.keeping import FULL, NOW, UNKNOWN, active, delivery, hand_over, log_line, rows, submit
 from tests.mails import arf, dsn, vacation
 
-SIGNER = ReturnPathSigner(keys=ReturnPathKeys(secrets={"a": b"0123456789abcdef"}), domain="bounces.example")
-FORGER = ReturnPathSigner(keys=ReturnPathKeys(secrets={"a": b"fedcba9876543210"}), domain="bounces.example")
-TODAY = int(NOW.timestamp()) // 86_400
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 #: Our mail, and the notice about it.
 MAIL, NOTICE = "4QAAAAA1", "4QNNNNN1"
 NEWS = "news@shop.example"
-
-
-def token(address="ann@a.example", *, signer=SIGNER, age=0, nonce=b"12345"):
-    return signer.make(address, day=TODAY - age, nonce=nonce)
-
-
-@pytest.fixture(scope="module")
-def book():
-    return Rulebook.of(load_policies(), load_suppress())
-
-
-@pytest.fixture
-def store(tmp_path):
-    with a_store(tmp_path) as store:
-        yield store
-
-
-class Clock:
-    now = NOW
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture

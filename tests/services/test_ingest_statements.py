@@ -3,16 +3,15 @@
 import pytest
 from sqlalchemy import event
 
+from omicard_relay.bounce import MailReader
+from omicard_relay.mail import MailKind
 from omicard_relay.services.ingest import Ingester
-from omicard_relay.services.rulebook import Rulebook
-from omicard_relay.signing import ReturnPathKeys, ReturnPathSigner
-from omicard_relay.tables.policies import load_policies
-from omicard_relay.tables.suppress import load_suppress
+from omicard_relay.store.schema import bounce_mail, bounce_report
+from tests.ingesting import SIGNER, token
 from tests.keeping import NOW, a_store, hand_over, submit
 from tests.mails import dsn
 
-SIGNER = ReturnPathSigner(keys=ReturnPathKeys(secrets={"a": b"0123456789abcdef"}), domain="bounces.example")
-PATH = SIGNER.make("ann@a.example", day=int(NOW.timestamp()) // 86_400, nonce=b"12345")
+PATH = token("ann@a.example")
 FORGED = PATH[:10] + ("a" if PATH[10] != "a" else "b") + PATH[11:]
 MAIL = dsn("ann@a.example")
 
@@ -39,11 +38,6 @@ def counting(tmp_path):
         yield store, run
 
 
-@pytest.fixture(scope="module")
-def book():
-    return Rulebook.of(load_policies(), load_suppress())
-
-
 @pytest.mark.parametrize(("path", "mail", "most"), CASES.values(), ids=CASES)
 def test_a_bounce_takes_few_statements_and_one_that_comes_again_three(counting, book, path, mail, most):
     store, run = counting
@@ -52,3 +46,18 @@ def test_a_bounce_takes_few_statements_and_one_that_comes_again_three(counting, 
         run.clear()
         ingester.take(mail, sender="", recipient=path)
         assert 3 <= len(run) <= wanted, run
+
+
+def test_a_mail_that_comes_again_is_not_read_again_unless_it_was_purged(counting, book, monkeypatch):
+    store, _ = counting
+    read: list[bytes] = []
+    read_mail = MailReader.read
+    monkeypatch.setattr(MailReader, "read", lambda self, raw: read.append(raw) or read_mail(self, raw))
+    ingester = Ingester(store, book, SIGNER, 1_000_000, clock=lambda: NOW)
+    assert [ingester.take(MAIL, sender="", recipient=PATH) for _ in range(3)] == [MailKind.DSN] * 3
+    assert len(read) == 1
+    with store.write() as tx:
+        for table in (bounce_report, bounce_mail):
+            tx.execute(table.delete())
+    assert ingester.take(MAIL, sender="", recipient=PATH) is MailKind.DSN
+    assert len(read) == 2

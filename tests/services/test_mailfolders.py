@@ -388,7 +388,7 @@ def test_folders_below_a_maildir_are_taken_when_asked_for(at, box):
 @pytest.mark.parametrize(
     ("name", "wanted", "says"),
     [
-        ("nothing", None, "cannot be read"),
+        ("nothing", None, "there is no such file or folder"),
         ("empty-folder", None, "no maildir and no .eml files"),
         ("empty-folder", "mbox", "an mbox is a file"),
         ("mbox", "maildir", "a maildir is a folder"),

@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from omicard_relay.mail import StoreError
+from omicard_relay.mail import ListEntry, ListName, StoreError
 from omicard_relay.services import rejudge as module
 from omicard_relay.services.follow import Follower
 from omicard_relay.services.ingest import Ingester
 from omicard_relay.services.rejudge import rejudge
 from omicard_relay.services.rulebook import Rulebook, load_release
 from omicard_relay.signing import ReturnPathKeys, ReturnPathSigner
-from omicard_relay.store import releases, schema
+from omicard_relay.store import proofs, releases, schema
 from omicard_relay.store.replies import Period
 from omicard_relay.tables.active import layer_digest
 from omicard_relay.tables.settings import Settings
@@ -109,6 +109,23 @@ def test_every_road_is_judged_again_and_recipients_follow(filled):
         ("eve@a.example", 902, 1),
     ]
     assert rows(filled, schema.rejudgement, "old_release", "new_release") == [(1, 2)] * 4
+
+
+def test_the_proof_of_an_entry_is_found_after_another_verdict(filled):
+    """The entry keeps the code by which it was made; the line and the statement have another one now."""
+    digest = rows(filled, schema.bounce_mail, "digest")[0]
+    sources = {"ann@a.example": "log 4QAAAAA1", "dan@a.example": f"bounce {digest[:16]}"}
+    made = [
+        ListEntry(list_name=ListName.KNOWN_BOUNCE, value=value, reason="x", source=source, bounce_code=907, created=NOW)
+        for value, source in sources.items()
+    ]
+    with filled.read() as tx:
+        assert [proofs.find_proof(tx, entry).bounce_code for entry in made] == [907, 907]
+    again(filled, release(filled, rule("site", 921, "zq17")))
+    with filled.read() as tx:
+        found = [proofs.find_proof(tx, entry) for entry in made]
+    assert [(proof.bounce_code, proof.rule_id) for proof in found] == [(921, "site")] * 2
+    assert all("zq17" in proof.reply for proof in found)
 
 
 def test_again_changes_nothing(filled):

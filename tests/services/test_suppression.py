@@ -5,22 +5,18 @@ from datetime import timedelta
 import pytest
 
 from omicard_relay.mail import Attempt, ListEntry, ListName, Outcome, Reply, Verdict
-from omicard_relay.services.suppression import consider, lift
+from omicard_relay.services import suppression
+from omicard_relay.services.suppression import consider, lift, settle_all, settle_quietly
 from omicard_relay.store import attempts, bounces, lists, schema
+from omicard_relay.store.due import close_due, find_due
 from omicard_relay.tables.suppress import SuppressRule
-from tests.keeping import NOW, a_store, queued, rows
+from tests.keeping import NOW, hand_over, queued, rows, submit
 
 DAY = timedelta(days=1)
 RULES = {
     901: SuppressRule(code=901, after=3, days=14, for_days=90, source="x"),
     902: SuppressRule(code=902, after=1, days=1, for_days=365, source="x"),
 }
-
-
-@pytest.fixture
-def store(tmp_path):
-    with a_store(tmp_path) as store:
-        yield store
 
 
 def fail(store, code, *, at=NOW, address="ann@a.example", now=None, rules=RULES, domain="shop.example", kind=None):
@@ -242,6 +238,108 @@ def test_a_delivery_lifts_the_policys_own_known_bounces_alone(store, by, name, v
     with store.write() as tx:
         lists.add_entry(tx, by_hand)
     assert deliver(store, at=NOW + DAY) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "hour", "is_lifted"),
+    [(3, -1, False), (3, 1, True), (3, 25, True), (2, 1, False), (2, 25, True), (1, 25, False), (1, 49, True)],
+)
+def test_a_delivery_that_is_told_late_lifts_where_too_few_failures_came_after_it(store, after, hour, is_lifted):
+    """Of the failures of three days those that it came before are counted anew."""
+    rules = rule(901, after=after, lifted_by_delivery=True)
+    made = [fail(store, 901, at=NOW + day * DAY, rules=rules) for day in range(3)]
+    if after == 1:  # the failures behind the first were of the entry that held already: the newest one is the entry's
+        with store.write() as tx:
+            tx.execute(schema.list_entry.update().values(happened=NOW + 2 * DAY))
+    assert [one for one in made if one] == holding(store, NOW + 3 * DAY)
+    changes = deliver(store, at=NOW + timedelta(hours=hour), rules=rules, now=NOW + 3 * DAY)
+    assert bool(changes) is is_lifted
+    assert bool(holding(store, NOW + 3 * DAY)) is not is_lifted
+
+
+# ------------------------------------------------------------------ what had to wait
+
+
+def owe(store, *addresses, code=902):
+    """Failures that the log told before the relay knew the queue id: nobody has looked at them yet."""
+    ids = submit(store, *addresses)
+    verdict = Verdict(bounce_code=code, rule_id="a-rule", confidence=1.0, words="no such user")
+    with store.write() as tx:
+        for address in addresses:
+            line = Attempt(
+                time=NOW,
+                queue_id="4QAAAAA1",
+                recipient=address,
+                outcome=Outcome.BOUNCED,
+                enhanced_status="",
+                reply=Reply(text="x", innermost="x"),
+                line_digest=address,
+            )
+            attempts.record_attempt(tx, line, verdict, None)
+    hand_over(store, ids, "4QAAAAA1")
+
+
+def people(count):
+    return [f"a{number:04d}@a.example" for number in range(count)]
+
+
+def test_what_waits_is_settled_until_nothing_is_due(store):
+    owe(store, *people(430))
+    assert settle_all(store, RULES, now=NOW, seconds=600) == 430
+    assert rows(store, schema.suppression_due) == []
+    assert len(rows(store, schema.list_entry)) == 430
+    assert settle_all(store, RULES, now=NOW) == 0
+
+
+def test_settling_ends_at_its_time_or_when_it_is_told_and_goes_on_the_next_time(store):
+    owe(store, *people(160))
+    assert settle_all(store, RULES, now=NOW, seconds=0.0) == 50
+    assert settle_all(store, RULES, now=NOW, is_stopped=lambda: True) == 50
+    assert settle_all(store, RULES, now=NOW, seconds=600) == 60
+
+
+def test_where_nothing_is_due_no_write_is_begun(store, monkeypatch):
+    monkeypatch.setattr(store, "write", lambda: pytest.fail("a write"))
+    assert settle_all(store, RULES, now=NOW) == 0
+
+
+def test_what_another_process_is_looking_at_is_not_looked_at_twice(store):
+    """Two that have found the same row: the second one finds it gone."""
+    owe(store, "ann@a.example")
+    with store.write() as tx:
+        (due,) = find_due(tx, now=NOW)
+        assert close_due(tx, due)
+        assert not close_due(tx, due)
+
+
+def test_a_fault_of_ours_holds_nothing_up_and_is_counted_and_tried_a_day_later(store, monkeypatch, caplog):
+    owe(store, *people(3))
+    look = suppression.look_at
+
+    def failing(tx, due, rules, *, now):
+        if due.address == "a0001@a.example":
+            raise ZeroDivisionError
+        look(tx, due, rules, now=now)
+
+    monkeypatch.setattr(suppression, "look_at", failing)
+    assert settle_all(store, RULES, now=NOW) == 3
+    assert len(rows(store, schema.list_entry)) == 2
+    with store.read() as tx:
+        assert bounces.counters(tx) == {"suppress.failed": 1}
+    assert "event=suppress-bug address=a0001@a.example" in caplog.text
+    monkeypatch.undo()
+    assert settle_all(store, RULES, now=NOW + DAY - timedelta(seconds=1)) == 0
+    assert settle_all(store, RULES, now=NOW + DAY) == 1
+    assert len(rows(store, schema.list_entry)) == 3
+
+
+def test_a_process_of_the_pipe_settles_some_and_never_fails_by_it(store, monkeypatch, caplog):
+    owe(store, *people(2))
+    settle_quietly(store, RULES, now=NOW)
+    assert len(rows(store, schema.list_entry)) == 2
+    monkeypatch.setattr(suppression, "find_due", lambda *_, **__: 1 / 0)
+    settle_quietly(store, RULES, now=NOW)
+    assert "event=suppress-waits" in caplog.text
 
 
 # ------------------------------------------------------------------ a log that is read late

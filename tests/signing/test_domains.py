@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omicard_relay.signing import a_label
-from omicard_relay.signing.domains import is_below
+from omicard_relay.signing.domains import is_below, u_label
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,28 @@ def test_a_domain_has_one_spelling(text: str, spelling: str | None) -> None:
 def test_any_text_gives_a_stable_spelling_or_none(text: str) -> None:
     name = a_label(text)
     assert name is None or (name.isascii() and a_label(name) == name)
+
+
+@pytest.mark.parametrize(
+    ("text", "spelling"),
+    [
+        ("mail.example.com", "mail.example.com"),
+        ("xn--fsqu00a.tw", "例子.tw"),
+        ("XN--PFEL-KOA.example", "äpfel.example"),
+        ("Äpfel.example", "äpfel.example"),
+        ("xn--.example", None),
+        ("xn--a-ecp.example", None),
+        ("a..b", None),
+        ("x" * 300, None),
+    ],
+)
+def test_people_read_u_labels(text: str, spelling: str | None) -> None:
+    assert u_label(text) == spelling
+
+
+@given(st.text(max_size=300))
+def test_any_text_has_a_reading_or_none(text: str) -> None:
+    u_label(text)
 
 
 def test_below_needs_a_dot() -> None:

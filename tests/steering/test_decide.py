@@ -49,3 +49,19 @@ def test_dns_trouble_with_the_sender_is_tried_again_when_temporary() -> None:
     ):
         decision = decide(judge.judge_text(text), reply=read_reply(text), policies=POLICIES)
         assert decision.action is action
+
+
+@pytest.mark.parametrize(
+    ("text", "is_noted"),
+    [
+        ("[902] host mx.a.test[192.0.2.9] said: 450 4.1.1 who? (in reply to RCPT TO command)", True),
+        ("host mx.a.test[192.0.2.9] said: 450 4.1.1 who? (in reply to RCPT TO command)", False),
+        ("[938] resting until 2026-11-24 21:40 UTC", False),
+        ("[902] returned: host mx.a.test[192.0.2.9] said: 450 4.1.1 who? (in reply to RCPT TO command)", False),
+    ],
+    ids=["the-filter", "the-server", "our-rest", "our-return"],
+)
+def test_a_class_that_our_filter_changed_is_noted(text: str, is_noted: bool) -> None:
+    verdict = Verdict(bounce_code=902, rule_id="x", confidence=1.0)
+    decision = decide(verdict, reply=read_reply(text), policies=POLICIES)
+    assert any("status filter" in reason for reason in decision.reasons) is is_noted

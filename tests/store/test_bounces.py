@@ -6,9 +6,8 @@ import pytest
 
 from omicard_relay.mail import Attempt, Decision, Evidence, Outcome, Reply, Road, Trust, Verdict
 from omicard_relay.store import attempts, bounces, schema
-from omicard_relay.store.failures import failures_since
-from omicard_relay.store.mails import content_of
-from tests.keeping import NOW, a_store, hand_over, queued, rows, submit
+from omicard_relay.store.failures import failure_times
+from tests.keeping import NOW, a_store, content_of, hand_over, queued, rows, submit
 
 TOKEN, OTHER = "b+aaaaaaaaaa@bounces.example", "b+bbbbbbbbbb@bounces.example"
 DAY = timedelta(days=1)
@@ -219,7 +218,7 @@ def attempt(store, outcome, code=None, *, at=NOW, queue_id="4QAAAAA1", address="
 
 def failures(store, code=901, *, address="ann@a.example", since=NOW - 14 * DAY):
     with store.read() as tx:
-        return failures_since(tx, address, code, since=since)
+        return len(failure_times(tx, address, code, since=since))
 
 
 def mails(store, number):

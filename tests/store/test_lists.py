@@ -220,6 +220,17 @@ def test_a_removal_is_not_taken_back_beside_an_equal_entry(store):
     assert held(store) == ["ann@a.example"]
 
 
+def test_an_entry_that_has_run_out_meanwhile_is_not_brought_back(store):
+    """It would hold nothing, and whoever asked for it would think that it did."""
+    entry_id, _ = put(store, expires=LATER)
+    removed = remove(store, entry_id)
+    with pytest.raises(StoreError, match=r"of ann@a\.example ran out at 2026-11-25 08:00Z and would hold nothing"):
+        undo(store, removed, now=LATER)
+    assert rows(store, schema.list_change, "what") == ["add", "remove"]
+    undo(store, removed, now=LATER - timedelta(seconds=1))
+    assert held(store) == ["ann@a.example"]
+
+
 def test_changes_are_told_newest_first_with_their_entry(store):
     put(store, note="by phone")
     entry_id, _ = put(store, "bob@a.example", WHITE, reason="a friend")

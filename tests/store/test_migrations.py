@@ -6,14 +6,14 @@ import zlib
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
+from alembic import command, context
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from omicard_relay.mail import StoreError
 from omicard_relay.store import mails, migrate, open_store, schema
 from omicard_relay.store.engine import database_version
-from tests.keeping import NOW, ROOT, a_store
+from tests.keeping import NOW, ROOT, a_store, content_of
 
 DOCUMENT = ROOT / "docs" / "store.md"
 
@@ -48,6 +48,27 @@ def test_an_upgrade_of_the_newest_version_changes_nothing(tmp_path):
     with a_store(tmp_path) as store:
         migrate.upgrade(store)
         assert database_version(store) == schema.SCHEMA_VERSION
+
+
+def test_each_migration_is_told_before_it_begins(tmp_path):
+    with a_store(tmp_path) as store:
+        config = migrate._config()
+        with store.write() as tx:
+            config.attributes["connection"] = tx
+            command.downgrade(config, "0004")
+        told, at = [], []
+
+        def begins(name, number, count):
+            told.append((name, number, count))
+            at.append(context.get_context().get_current_revision() if number > 1 else "0004")
+
+        migrate.upgrade(store, on_step=begins)
+        wanted = [f"{number:04d}" for number in range(5, int(schema.SCHEMA_VERSION) + 1)]
+        assert told == [(name, number, len(wanted)) for number, name in enumerate(wanted, start=1)]
+        assert at == ["0004", *wanted[:-1]]
+        told.clear()
+        migrate.upgrade(store, on_step=begins)
+        assert told == []
 
 
 def test_every_migration_can_be_taken_back(tmp_path):
@@ -177,7 +198,7 @@ def test_a_filled_store_of_the_first_version_keeps_every_row(tmp_path):
             assert {name: kept[name] for name in row} == row
             if table in JUDGED:
                 assert kept["rules_release"] is None
-        assert mails.content_of(tx, OLD_ROWS["bounce_mail"]["digest"]) == b"a mail\r\n"
+        assert content_of(tx, OLD_ROWS["bounce_mail"]["digest"]) == b"a mail\r\n"
     store.close()
 
 
@@ -200,7 +221,7 @@ def test_contents_of_version_4_stand_once_and_come_back(tmp_path):
     migrate.upgrade(store)
     assert differences(store) == []
     with store.read() as tx:
-        assert {name: mails.content_of(tx, name) for name in ("m1", "m2", "m3")} == {
+        assert {name: content_of(tx, name) for name in ("m1", "m2", "m3")} == {
             "m1": b"a mail\r\n",
             "m2": b"a mail\r\n",
             "m3": b"another",

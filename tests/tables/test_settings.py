@@ -56,6 +56,20 @@ def test_a_url_of_the_store_is_taken_as_it_is(load):
 
 
 BAD = {
+    "an IP with a service's name": ('[[steer.ip]]\nname = "smtp"\naddress = "192.0.2.1"\n', r"`steer\.ip\.0\.name`: 'smtp' is no"),
+    "an IP with a dash": ('[[steer.ip]]\nname = "a-1"\naddress = "192.0.2.1"\n', r"`steer\.ip\.0\.name`: 'a-1' is no"),
+    "an IP without an address": ('[[steer.ip]]\nname = "a"\naddress = "mx"\n', r"`steer\.ip\.0\.address`: 'mx' does not"),
+    "an IP twice": (
+        '[[steer.ip]]\nname = "a"\naddress = "2001:db8::1"\n[[steer.ip]]\nname = "b"\naddress = "2001:db8:0::1"\n',
+        r"`steer\.ip\.1`: 2001:db8::1 is `steer\.ip\.0` already",
+    ),
+    "an IP's name in EHLO": (
+        '[[steer.ip]]\nname = "a"\naddress = "192.0.2.1"\nhelo = "a b"\n',
+        r"`steer\.ip\.0\.helo`: 'a b' is no host name",
+    ),
+    "a weight of nothing": (
+        '[[steer.ip]]\nname = "a"\naddress = "192.0.2.1"\nweight = 0.0\n', r"`steer\.ip\.0\.weight`: .*> 0"
+    ),
     "an unknown table": ("[scrubb]\n", r"the file has no key `scrubb`; did you mean `scrub`\? Allowed are: data_dir, "),
     "an unknown key": (
         "[relay]\nprot = 1\n",
@@ -118,7 +132,9 @@ def test_a_mistake_is_told_with_its_place_and_what_is_allowed(load, tmp_path, ca
 
 
 def shown(value):
-    """A default as TOML writes it."""
+    """A default as TOML writes it, which has no word for none."""
+    if value is None:
+        return "(not set)"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
@@ -128,13 +144,13 @@ def shown(value):
 
 def keys():
     """Every key of the structures, with its default; None where it must be set."""
-    tables = {"": Settings, "dkim": module.DkimKeySettings}
+    tables = {"": Settings, "dkim": module.DkimKeySettings, "steer.ip": module.SteerIpSettings}
     for field in msgspec.structs.fields(Settings):
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
             tables[field.name] = field.type
     for table, struct in tables.items():
         for field in msgspec.structs.fields(struct):
-            if field.encode_name not in tables:
+            if field.encode_name not in tables and f"{table}.{field.encode_name}" not in tables:
                 yield (table, field.encode_name), None if field.required else shown(field.default)
 
 
@@ -143,7 +159,7 @@ def documented(text):
     table, found = None, {}
     for line in text.splitlines():
         if line.startswith("## "):
-            name = re.match(r"## `\[+(\w+)\]+`", line)
+            name = re.match(r"## `\[+([\w.]+)\]+`", line)
             table = name.group(1) if name else ""
         elif (row := re.fullmatch(r"\| `([\w-]+)` \| (.*?) \| (.{5,}) \|", line)) and table is not None:
             found[table, row.group(1)] = None if row.group(2) == "(must be set)" else row.group(2).strip("`")

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omicard_relay.mail import TableError
-from omicard_relay.tables.settings import IngestSettings, RelaySettings, ReturnPathSettings, Settings
+from omicard_relay.tables.settings import (
+    IngestSettings,
+    RelaySettings,
+    ReturnPathSettings,
+    Settings,
+    SteerIpSettings,
+    SteerSettings,
+)
+from omicard_relay.tables.snippet_steering import shares, transport_names
 from omicard_relay.tables.snippets import (
     SNIPPET_NAMES,
     Deployment,
@@ -23,6 +31,7 @@ from omicard_relay.tables.snippets import (
     with_required,
 )
 from omicard_relay.tables.toml import shipped
+from omicard_relay.wire.transports import read_transport
 
 DEPLOYMENT = Deployment(
     folder=Path("/etc/postfix/omicard-relay"),
@@ -30,7 +39,10 @@ DEPLOYMENT = Deployment(
     command=("/opt/omicard-relay/bin/omicard-relay",),
     light=("/opt/omicard-relay/bin/python", "-I", "-S", "/opt/client.py"),
 )
-SETTINGS = Settings(return_path=ReturnPathSettings(domain="Bounce.Example.com"))
+SETTINGS = Settings(
+    return_path=ReturnPathSettings(domain="Bounce.Example.com"),
+    steer=SteerSettings(ip=(SteerIpSettings(name="ip1", address="192.0.2.1"),)),
+)
 
 
 def values(snippet: Snippet) -> dict[str, str]:
@@ -51,7 +63,7 @@ def test_every_place_is_filled_and_both_languages_speak(name: str) -> None:
     assert snippet.summary.isascii()
     assert snippet.summary_zh_tw
     assert not snippet.summary_zh_tw.isascii()
-    assert len(snippet.services) == 1
+    assert len(snippet.services) == 1 or name == "steering"
     assert len(snippet.services[0].entry.split()) > 7
 
 
@@ -266,4 +278,56 @@ def test_where_our_own_services_listen_is_told() -> None:
         "content-filter": "",
         "bounce-pipe": "",
         "bounce-lmtp": "127.0.0.1:10027",
+        "steering": "127.0.0.1:10028",
     }
+
+
+# --- steering ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weights", "counts"),
+    [
+        ([1], [1]),
+        ([1, 1], [1, 1]),
+        ([2, 1], [2, 1]),
+        ([0.5, 0.25, 0.25], [2, 1, 1]),
+        ([1000, 1], [99, 1]),
+        ([3, 3, 3, 1], [3, 3, 3, 1]),
+    ],
+)
+def test_weights_become_few_whole_numbers(weights: list[float], counts: list[int]) -> None:
+    assert shares(weights) == counts
+
+
+@given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=12))
+def test_any_weights_leave_no_ip_out_and_come_near(weights: list[float]) -> None:
+    counts = shares(weights)
+    total = sum(weights)
+    # One that would get less than one of a hundred entries gets one; the others share what is left.
+    slack = 0.006 + sum(0.01 for weight in weights if weight / total < 0.01)
+    assert min(counts) >= 1
+    assert sum(counts) <= 100 + len(weights)
+    assert all(
+        abs(count / sum(counts) - weight / total) <= slack for count, weight in zip(counts, weights, strict=True)
+    )
+
+
+def test_steering_needs_an_ip() -> None:
+    with pytest.raises(TableError, match=r"no `\[\[steer\.ip\]\]`"):
+        filled_snippet("steering", Settings(), DEPLOYMENT)
+
+
+def test_a_transport_has_the_name_that_the_log_is_read_by() -> None:
+    names = {
+        service.name.removesuffix("/unix") for service in filled_snippet("steering", SETTINGS, DEPLOYMENT).services
+    }
+    assert names == {"omi-rewrite", *transport_names(SETTINGS)}
+    assert all(read_transport(name) == ("ip1", number) for number, name in enumerate(transport_names(SETTINGS)))
+
+
+@pytest.mark.parametrize("table", ["a b", "a,b", "a$b", "a{b", "a:b"])
+def test_a_table_that_main_cf_cannot_hold_is_refused(table: str) -> None:
+    settings = msgspec.structs.replace(SETTINGS, steer=msgspec.structs.replace(SETTINGS.steer, table=f"/x/{table}"))
+    with pytest.raises(TableError, match=r"`steer\.table`"):
+        filled_snippet("steering", settings, DEPLOYMENT)

@@ -90,6 +90,36 @@ def test_program_is_the_last_element_of_the_syslog_name(tag: str, instance: str,
     assert (event.instance, event.attempt.program) == (instance, program)
 
 
+@pytest.mark.parametrize(
+    ("tag", "transport"),
+    [
+        pytest.param("postfix/smtp", "", id="plain"),
+        pytest.param("postfix-out/smtp", "", id="an-instance"),
+        pytest.param("postfix/ip1/smtp", "ip1", id="an-ip"),
+        pytest.param("postfix/ip1-s3/smtp", "ip1-s3", id="slowed"),
+        pytest.param("postfix-out/ip2-s1/smtp", "ip2-s1", id="an-ip-of-an-instance"),
+        pytest.param("postfix/omi/ip2/smtp", "ip2", id="the-last-part"),
+    ],
+)
+def test_the_syslog_name_tells_the_transport_and_the_line_its_machine(tag: str, transport: str) -> None:
+    attempt = read(SENT.replace("postfix/smtp", tag)).attempt
+    assert (attempt.transport, attempt.machine) == (transport, "out")
+
+
+def test_the_machine_is_read_behind_any_stamp() -> None:
+    line = SENT.replace("Nov 24 08:31:31 out", "2026-11-24T08:31:31.5+00:00 mail-2.shop.example")
+    assert read(line).attempt.machine == "mail-2.shop.example"
+
+
+def test_a_reply_behind_the_status_filters_code_is_known_to_be_cut() -> None:
+    words = "([902] host mx.a.example[192.0.2.1] said: 450 4.1.1 no such user"
+    whole = HEAD + FIELDS.replace("2.0.0, status=sent", "5.1.1, status=bounced") + words
+    reply = read(whole + " (in reply to RCPT TO command))").attempt.reply
+    assert (reply.reply_code, reply.stage, reply.text[:6]) == (450, Stage.RCPT, "[902] ")
+    # Cut behind a parenthesis of the server's own words.
+    assert parse_line((whole + " (see FAQ)").encode() + b"\n", now=NOW) is None
+
+
 @pytest.mark.parametrize("queue_id", ["7E1AEC2C388", "4jYc3g40c3zJ9RY", "ABCDEF"])
 def test_short_and_long_queue_ids(queue_id: str) -> None:
     assert read(SENT.replace("4jYc3g40c3zJ9RY", queue_id)).queue_id == queue_id

@@ -19,7 +19,7 @@ from omicard_relay.bounce.result import MailReading, reading
 from omicard_relay.bounce.text import addresses_in, has_words
 from omicard_relay.mail import Evidence, MailKind, Road, Stage, read_reply
 
-__all__ = ["Arf"]
+__all__ = ["Arf", "complaint"]
 
 _HUMAN_LIMIT = 1_000
 _RECIPIENT_LIMIT = 100
@@ -65,19 +65,20 @@ class Arf:
             return _xarf(letter) or _unsubscribe(letter) or _aggregate(letter)
         groups = field_groups("\n".join(texts))
         fields: Group = groups[0] if groups else {}
-        return _complaint(letter, fields, _named(texts))
+        return complaint(letter, fields, _named(texts))
 
 
-def _complaint(letter: Letter, fields: Group, named: Iterable[str]) -> MailReading:
+def complaint(letter: Letter, fields: Group, named: Iterable[str], *more: str) -> MailReading:
+    """A complaint: `fields` of RFC 5965 §3 by their small names, `named` the recipients that it names; `more` are notes."""
     recipients = tuple(dict.fromkeys(named)) or tuple(dict.fromkeys(_told_by_mail(letter.returned, fields)))
     notes = () if recipients else ("the report names no recipient",)
     evidence = (_evidence(letter, fields, name) for name in recipients[:_RECIPIENT_LIMIT] or ("",))
-    return reading(letter, MailKind.ARF, evidence, *notes)
+    return reading(letter, MailKind.ARF, evidence, *more, *notes)
 
 
 def _xarf(letter: Letter) -> MailReading | None:
     """X-ARF v0.1 and v0.2: a field `X-ARF` or `X-XARF`, and a part of `Name: value` lines that has a Report-Type."""
-    if not (letter.head.get("x-arf") or letter.head.get("x-xarf")):
+    if not letter.head.mentions(b"x-arf", b"x-xarf") or not (letter.head.get("x-arf") or letter.head.get("x-xarf")):
         return None
     for part in letter.leaves:
         values = {name.lower(): value.strip(" \"'") for name, value in _YAML_LINE.findall(part.text[:10_000])}
@@ -86,7 +87,7 @@ def _xarf(letter: Letter) -> MailReading | None:
             if about is None:
                 return reading(letter, MailKind.OTHER, (), f"X-ARF report of {values['report-type'][:40]}")
             fields = {"feedback-type": about, "arrival-date": values.get("date", "")}
-            return _complaint(letter, fields, ())
+            return complaint(letter, fields, ())
     return None
 
 

@@ -30,6 +30,8 @@ _TOLD_LIMIT, _UNMARKED_LIMIT = 2_000, 800
 #: Characters of the text in which a new address is looked for; what follows is a quoted mail or a disclaimer.
 _TEXT_LIMIT = 8_000
 _SUBJECT_LIMIT = 300
+#: Characters of an announcement that says nothing else; a person who writes has more to say.
+_ANNOUNCED_LIMIT = 250
 #: Fields that only responders set, whatever their value but "no".
 _RESPONDER_FIELDS = (
     "x-autoreply",
@@ -140,6 +142,9 @@ class AutoReply:
         if machine and not ticket and not automatic and told:
             answers = letter.null_reverse_path or bool(_answered_id(letter))
             automatic = any(means in _MACHINE_TELLS or (answers and means in _ANSWER_TELLS) for means in told)
+        if not automatic and not by_person and len(words) <= _ANNOUNCED_LIMIT and Means.CLOSED in told and "@" in words:
+            # Nothing but that this address is given up, and the new one.
+            automatic = new_address(words, known=_known(letter), responders=self._responders) is not None
         return self._reading(letter) if automatic else None
 
     def _reading(self, letter: Letter) -> MailReading:

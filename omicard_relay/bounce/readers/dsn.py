@@ -20,14 +20,21 @@ from omicard_relay.bounce.origins import original_of
 from omicard_relay.bounce.recipients import is_mailbox, returned_recipient
 from omicard_relay.bounce.result import MailReading, reading
 from omicard_relay.bounce.says import Says
+from omicard_relay.bounce.systems import is_by_person, is_system
 from omicard_relay.bounce.text import addresses_in, first_address, has_words
 from omicard_relay.mail import Evidence, MailKind, Reply, Road, read_reply
 
-__all__ = ["STATUS_TYPES", "Dsn"]
+__all__ = ["STATUS_TYPES", "Dsn", "FieldlessReport"]
 
 #: The media types of the fields (RFC 3464 §2.1, RFC 6533 §4).
 STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
 _TRIPLE = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+# Fields that follow one another on one line, and where those of a recipient begin.
+_FIELD_INSIDE = re.compile(
+    r"\s{1,5}(?=(?:Final-Recipient|Original-Recipient|Reporting-MTA|Arrival-Date|Action|Status|Remote-MTA|Diagnostic-Code"
+    r"|Last-Attempt-Date|Will-Retry-Until):\s)"
+)
+_RECIPIENT_FIELDS = re.compile(r"\n((?:Original-Recipient:[^\n]{0,500}\n)?Final-Recipient:)")
 _EXPIRED = Says(r"\bexpired\b|\b[45]\.4\.7\b|delivery time")
 _ACTION_WORD = re.compile(r"\s{0,20}([^\s(;]{1,40})")
 #: Words of the wild for RFC 3464 §2.3.3's.
@@ -73,6 +80,15 @@ class Dsn:
         return reading(letter, MailKind.DSN, found or (_evidence(letter, human, message, {}),), *notes)
 
 
+class FieldlessReport:
+    """The reader of a multipart/report in which no field stands, asked when no reader of plain reports knows its words."""
+
+    def read(self, letter: Letter) -> MailReading | None:
+        if letter.report_type != "delivery-status":
+            return None
+        return reading(letter, MailKind.DSN, (_evidence(letter, HumanPart(letter, 1), {}, {}),))
+
+
 def _status_text(letter: Letter) -> str | None:
     """The fields' text; None when the mail is no DSN."""
     named = [part.text for part in letter.leaves if part.content_type in STATUS_TYPES]
@@ -82,11 +98,27 @@ def _status_text(letter: Letter) -> str | None:
         for part in letter.leaves:
             if STATUS_FIELDS.search(part.text):
                 return _from_first_field(part.text)
-        return "" if letter.report_type else None
-    # The fields stand in the body of a mail that is no multipart any more: a gateway took it apart.
-    if letter.looks_like_report and len(STATUS_FIELDS.findall(letter.text)) >= 2:
+        return None
+    # The fields stand in the body of a mail that is no multipart any more: a gateway took it apart, or ran its lines together.
+    if letter.looks_like_report and _has_fields(letter.text):
         return _from_first_field(letter.text)
+    if _is_flattened(letter):
+        return _from_first_field(_RECIPIENT_FIELDS.sub(r"\n\n\1", _FIELD_INSIDE.sub("\n", letter.text)))
     return None
+
+
+def _has_fields(text: str) -> bool:
+    """Whether two lines begin as those of a status part; nearly no other text has their names at all."""
+    low = text.lower()
+    return low.count("-recipient") + low.count("reporting-mta") >= 2 and len(STATUS_FIELDS.findall(text)) >= 2
+
+
+def _is_flattened(letter: Letter) -> bool:
+    """Whether a system sent on the fields of a report as one paragraph."""
+    text = letter.text
+    if "Final-Recipient:" not in text or "Action:" not in text or "Status:" not in text or letter.is_answer:
+        return False
+    return letter.looks_like_report or (letter.tells_failure and is_system(letter) and not is_by_person(letter))
 
 
 def _from_first_field(text: str) -> str:
@@ -120,7 +152,10 @@ def _recipients(letter: Letter, human: HumanPart, group: Group) -> tuple[str, st
     """(final recipient, original recipient, notes). Where the fields name no mailbox (an X.400 name, an Exchange directory
     name, a pipe), the other fields do, then the text, then the returned mail."""
     alone = human.recipients == 1
-    original = next((name for key in _ORIGINALS if (name := plain_address(group.get(key, "")))), "")
+    original = ""
+    for key in _ORIGINALS:
+        if key in group and (original := plain_address(group[key])):
+            break
     final = plain_address(group.get("final-recipient", "")) or original
     notes: tuple[str, ...] = ()
     if not is_mailbox(final):
@@ -157,7 +192,10 @@ def _replies(
     human: HumanPart, group: Group, recipient: str, remote: str | None, time: datetime | None
 ) -> tuple[Reply, ...]:
     """Outermost first. The diagnostic alone when it has words; else the human part's words behind it."""
-    _, diagnostic = typed(group.get("diagnostic-code", ""))
+    kind, diagnostic = typed(group.get("diagnostic-code", ""))
+    if kind == "x-notes" and has_words(words := human.about(recipient)):
+        # Domino cuts the field at any place; the text has the same words whole.
+        diagnostic = words if "".join(diagnostic.split()) in "".join(words.split()) else diagnostic
     if not has_words(diagnostic):
         # Exchange's X-Supplementary-Info: < #5.1.1 smtp;550 …>
         diagnostic = next((value for key in _WORDED if has_words(value := group.get(key, ""))), diagnostic)
@@ -165,7 +203,7 @@ def _replies(
         reply = human.with_stage(read_reply(diagnostic, time=time), recipient)
         reply = replace(reply, host=remote) if remote and not reply.host else reply
         # Exchange reports "message expired" and tells only people what the server had answered each time.
-        inner = human.remote(unless=_EXPIRED) if _EXPIRED(reply.innermost) else ""
+        inner = human.remote(unless=_EXPIRED) if _is_expired(reply.innermost) else ""
         return (reply, read_reply(inner, time=time)) if has_words(inner) else (reply,)
     outer = (read_reply(diagnostic, host=remote, time=time),) if diagnostic else ()
     if _action(group) in ("delivered", "relayed", "expanded"):
@@ -174,10 +212,20 @@ def _replies(
     if said is not None:
         return (*outer, read_reply(said.reply, stage=said.stage, host=said.host or remote, time=time))
     words = human.about(recipient) or human.remote() or human.whole()
+    if kind == "x-unix" and (said_by_program := human.program_words()):
+        return (*outer, read_reply(words, time=time), read_reply(said_by_program, time=time))
     if not has_words(words):
         # `Status: 5.1.1 (bad destination mailbox address)`
         words = group.get("status", "")
-    return (*outer, read_reply(words, time=time)) if has_words(words) else outer
+    status = _TRIPLE.search(group.get("status", ""))
+    told = (*outer, read_reply(words, time=time)) if has_words(words) else outer
+    return human.with_context(told, status.group(1) if status else None)
+
+
+def _is_expired(words: str) -> bool:
+    """Whether the words say no more than that trying ended. A look for the plain words is a tenth of the answer's price."""
+    low = words.lower()
+    return ("expired" in low or ".4.7" in low or "delivery time" in low) and _EXPIRED(words)
 
 
 def _action(group: Group) -> str | None:

@@ -8,6 +8,7 @@ any other plain report.
 from omicard_relay.bounce.forms import CompiledForm, FormBook
 from omicard_relay.bounce.human import HumanPart
 from omicard_relay.bounce.letter import Letter
+from omicard_relay.bounce.readers.arf import complaint
 from omicard_relay.bounce.readers.plain import general_stanzas, report_evidence
 from omicard_relay.bounce.result import MailReading, reading
 from omicard_relay.bounce.stanzas import Stanza
@@ -27,6 +28,8 @@ class Formed:
         if form is None:
             return None
         note = f"form {form.form.id}"
+        if form.form.kind is MailKind.ARF:
+            return complaint(letter, {}, [one.recipient for one in form.stanzas(letter) if "@" in one.recipient], note)
         if form.form.kind is not MailKind.DSN:
             return reading(letter, form.form.kind, (), note)
         return _report(letter, form, note)

@@ -16,7 +16,7 @@ from omicard_relay.bounce.letter import Letter
 from omicard_relay.bounce.readers.plain import general_stanzas, report_evidence
 from omicard_relay.bounce.result import MailReading, reading
 from omicard_relay.bounce.stanzas import Stanza, has_code
-from omicard_relay.bounce.systems import is_system
+from omicard_relay.bounce.systems import is_by_person, is_system
 from omicard_relay.bounce.text import addresses_in, unquoted
 from omicard_relay.mail import MailKind
 from omicard_relay.tables.responders import Means, Responders, Where
@@ -29,6 +29,10 @@ _LIMIT = 2_000
 _ENOUGH, _MORE = 2, 4
 _QUEUES = ("bulk", "junk", "list", "auto_reply")
 _PROGRAM_FIELDS = ("user-agent", "x-originating-ip", "list-unsubscribe", "list-post")
+#: Roles (RFC 2142) in which people write about a delivery that failed.
+_ROLES = frozenset(
+    {"admin", "administrator", "it", "edv", "helpdesk", "hostmaster", "webmaster", "root", "mail", "postmaster", "list"}
+)
 #: Said by responders of people; a notice that says so too must come from a system.
 _RESPONDS = frozenset({Means.AUTOMATIC, Means.ABSENT, Means.LEFT, Means.CLOSED, Means.RECEIVED, Means.RETURNS})
 _HOLDS = frozenset({Means.CHALLENGE, Means.HELD, Means.LURE})
@@ -60,6 +64,10 @@ class Notice:
         told = said.get(Means.UNDELIVERED)
         if told is None and Means.DELAYED not in said and Means.DELIVERED not in said:
             return self._of_owner(letter, said, bool(marks))
+        if Means.OWNER in said and Means.OWNER in self._responders.said(
+            Where.NOTICE, " ".join(letter.subject[:300].split())
+        ):
+            return self._of_owner(letter, said, bool(marks))
         if _is_for_administrator(letter):
             return reading(letter, MailKind.OTHER, (), "a notice to an administrator")
         stanzas = tuple(stanza for stanza in general_stanzas(letter) if stanza.recipient)
@@ -88,10 +96,15 @@ def _marks(letter: Letter) -> int:
         return 0
     if not letter.null_reverse_path and (letter.is_answer or any(head.get(name) for name in _PROGRAM_FIELDS)):
         return 0
+    returned = bool(letter.returned.get("from") or letter.returned.get("subject"))
+    if is_by_person(letter):
+        return 0
+    if not (letter.null_reverse_path or automatic or returned) and letter.sender.partition("@")[0].lower() in _ROLES:
+        return 0
     marks = 2 * letter.null_reverse_path + (2 if letter.auto_submitted == "auto-generated" else automatic)
     marks += bool(head.get("x-auto-response-suppress")) or head.get("precedence").lower() in _QUEUES
     marks += is_system(letter) + letter.tells_failure
-    marks += 2 * bool(letter.returned.get("from") or letter.returned.get("subject"))
+    marks += 2 * returned
     own = letter.own_words[:_LIMIT]
     return marks + has_code(own) + (_QUOTES.search(own) is not None)
 
@@ -106,7 +119,8 @@ def _is_enough(letter: Letter, marks: int, told: bool, named: bool, stated: Mapp
     """Whether the marks carry the words: more are needed where the words are weaker or a responder's, or name nobody."""
     responds = any(means in stated for means in _RESPONDS)
     answers = letter.auto_submitted.startswith("auto-replied")
-    if (responds or answers) and not (is_system(letter) and told):
+    returned = bool(letter.returned.get("from") or letter.returned.get("subject"))
+    if (responds or answers) and not (told and (is_system(letter) or (named and returned))):
         return False
     if not named and not letter.null_reverse_path:
         return False

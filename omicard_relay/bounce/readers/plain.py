@@ -14,16 +14,19 @@ from omicard_relay.bounce.fields import RECIPIENT_LIMIT
 from omicard_relay.bounce.human import HumanPart
 from omicard_relay.bounce.letter import Letter
 from omicard_relay.bounce.origins import original_of
-from omicard_relay.bounce.recipients import list_of, our_addresses, returned_recipient
+from omicard_relay.bounce.recipients import completed, list_of, our_addresses, returned_recipient
 from omicard_relay.bounce.result import MailReading, reading
 from omicard_relay.bounce.says import Says
-from omicard_relay.bounce.stanzas import Stanza, bare_stanzas, has_code, read_stanzas
-from omicard_relay.bounce.text import addresses_in, first_address, has_words
+from omicard_relay.bounce.stanzas import Stanza, has_code, read_stanzas
+from omicard_relay.bounce.text import addresses_in, first_address, has_words, spaced
+from omicard_relay.bounce.usernames import bare_stanzas
 from omicard_relay.mail import Evidence, MailKind, Reply, Road, Stage, read_reply
-from omicard_relay.tables.responders import Responders, Where
+from omicard_relay.tables.responders import Means, Responders, Where
 
 __all__ = ["PlainReport", "general_stanzas", "report_evidence"]
 
+#: Characters in which a notice tells that it is for its reader.
+_OWNER_LIMIT = 2_000
 _STATUS = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])")
 
 _FAILED = Says(
@@ -65,10 +68,18 @@ class PlainReport:
         words = letter.own_words
         if not (_FAILED(words) or (letter.tells_failure and has_words(words))):
             return None
-        stanzas = general_stanzas(letter) or (Stanza(recipient="", words=""),)
+        stanzas = general_stanzas(letter)
+        if not stanzas and self._is_for_owner(letter, words):
+            return reading(letter, MailKind.OTHER, (), "a notice to the owner of a mailbox")
+        stanzas = stanzas or (Stanza(recipient="", words=""),)
         human = HumanPart(letter, len(stanzas))
         action = "delayed" if _DELAYED(words) and not _PERMANENT(words) else "failed"
         return reading(letter, MailKind.DSN, (report_evidence(letter, human, stanza, action) for stanza in stanzas))
+
+    def _is_for_owner(self, letter: Letter, words: str) -> bool:
+        """Whether it warns the mailbox that it came to (nearly full, a digest), and quotes no server."""
+        text = " ".join(f"{letter.subject[:300]} {words[:_OWNER_LIMIT]}".split())
+        return Means.OWNER in self._responders.said(Where.NOTICE, text) and not has_code(words)
 
 
 def general_stanzas(letter: Letter) -> tuple[Stanza, ...]:
@@ -84,7 +95,12 @@ def general_stanzas(letter: Letter) -> tuple[Stanza, ...]:
     if told:
         return _without_originals(told)
     name = returned_recipient(letter) or _named_in_subject(letter) or list_of(letter.sender)
-    return (Stanza(recipient=name, words=""),) if name else bare_stanzas(letter.own_words)
+    if not name and not letter.from_daemon and letter.sender.lower() in letter.own_words.lower():
+        # The mailbox that answers tells of itself.
+        name = letter.sender
+    if name:
+        return (Stanza(recipient=name, words=""),)
+    return tuple(replace(one, recipient=completed(one.recipient, letter)) for one in bare_stanzas(letter.own_words))
 
 
 def _named_in_subject(letter: Letter) -> str:
@@ -111,8 +127,10 @@ def _without_originals(told: tuple[Stanza, ...]) -> tuple[Stanza, ...]:
 
 def report_evidence(letter: Letter, human: HumanPart, stanza: Stanza, action: str) -> Evidence:
     """What a stanza states."""
-    status = _STATUS.search(stanza.status or stanza.words)
-    replies = _replies(letter, human, stanza)
+    stanza = replace(stanza, words=spaced(stanza.words), reply=spaced(stanza.reply))
+    told = stanza.status or stanza.words
+    status = _STATUS.search(told) if "5." in told or "4." in told else None
+    replies = human.with_context(_replies(letter, human, stanza))
     return Evidence(
         road=Road.DSN,
         recipient=stanza.recipient,
@@ -131,11 +149,12 @@ def report_evidence(letter: Letter, human: HumanPart, stanza: Stanza, action: st
 
 def _replies(letter: Letter, human: HumanPart, stanza: Stanza) -> tuple[Reply, ...]:
     """The words about the recipient; behind them what the server itself said, where the report sets it apart."""
-    outer = (read_reply(stanza.words, time=letter.time),) if has_words(stanza.words) else ()
+    is_twice = stanza.words == stanza.reply
+    outer = (read_reply(stanza.words, time=letter.time),) if has_words(stanza.words) and not is_twice else ()
     if stanza.reply:
         stage = stanza.stage if stanza.stage is not Stage.UNKNOWN else None
         own = read_reply(stanza.reply, stage=stage, host=stanza.host, time=letter.time)
-        return (*(outer if stanza.words != stanza.reply else ()), own)
+        return (*outer, own)
     said = human.said_to(stanza.recipient)
     if said is not None:
         return (*outer, read_reply(said.reply, stage=said.stage, host=said.host, time=letter.time))

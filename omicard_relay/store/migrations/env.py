@@ -4,8 +4,12 @@ from alembic import context
 
 from omicard_relay.store.schema import metadata
 
-connection = context.config.attributes["connection"]
+given = context.config.attributes
 context.configure(
-    connection=connection, target_metadata=metadata, render_as_batch=True, transaction_per_migration=False
+    connection=given["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    transaction_per_migration=False,
+    on_version_apply=given.get("on_version_apply"),
 )
 context.run_migrations()

@@ -1,0 +1,318 @@
+"""Acting: what the exceptions table says and who is woken, made anew out of the store, and done twice."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+
+from omicard_relay.mail import Action, Outcome
+from omicard_relay.services.exceptions_table import ExceptionsTable
+from omicard_relay.services.steer_acting import Actor
+from omicard_relay.services.steer_fold import Folder
+from omicard_relay.services.steer_setup import Setup
+from omicard_relay.services.steer_waits import GOING_SECONDS, RETURN_SECONDS
+from omicard_relay.steering.values import SourceIp
+from omicard_relay.store import steering_waits
+from omicard_relay.tables.providers import load_providers
+from omicard_relay.tables.retry import load_retry
+from tests.attempting import add_line
+from tests.keeping import NOW, a_store, queued
+
+SETUP = Setup(load_retry(), load_providers(), (SourceIp(name="ip1"), SourceIp(name="ip2")), 7)
+ANN = "ann@a.example"
+START = NOW.timestamp()
+
+
+@pytest.fixture
+def store(tmp_path):
+    with a_store(tmp_path, busy_seconds=1) as store:
+        yield store
+
+
+class Machine:
+    """A steering service without its loop: rounds by hand, at given seconds after NOW."""
+
+    def __init__(self, store, path, setup=SETUP, mode="act", limit=1000):
+        self.store = store
+        self.folder = Folder(store, "out", setup, mode, frozenset({"out"}))
+        self.folder.open(NOW, learn_days=30)
+        self.table = ExceptionsTable(path)
+        self.actor = Actor(
+            names=frozenset({"out"}),
+            table=self.table,
+            mode=self.folder.mode,
+            has_other_mail=self.has_other_mail,
+            limit=limit,
+            most_wakes=100,
+        )
+
+    def has_other_mail(self, address, queue_id):
+        with self.store.read() as tx:
+            return steering_waits.has_other_mail(tx, address, queue_id, NOW - timedelta(days=7))
+
+    def rebuild(self):
+        since = NOW - timedelta(days=7)
+        for line, one in steering_waits.open_decisions(self.store, "out", since):
+            self.actor.decide([(line, one)])
+        for line in steering_waits.resting_lines(self.store, since):
+            self.actor.see([line], self.folder.setup)
+        return self.actor.reconcile()
+
+    def round(self, at):
+        done = self.folder.advance(NOW + timedelta(seconds=at))
+        self.actor.see(done.lines, self.folder.setup)
+        self.actor.decide(done.decided)
+        return self.actor.round(self.folder.steer, self.folder.uneven, START + at).wake
+
+    def value(self, key=ANN):
+        entry = self.table.find(key)
+        return entry.value if entry is not None else None
+
+    def entries(self):
+        return {entry.key: entry.value for entry in self.table.entries()}
+
+
+@pytest.fixture
+def machine(store, tmp_path):
+    machine = Machine(store, tmp_path / "exceptions")
+    yield machine
+    machine.table.close()
+
+
+def planned(store):
+    with store.read() as tx:
+        from omicard_relay.store.decisions import decisions_for
+
+        return {number: one.plan for number, one in decisions_for(tx, range(1, 200)).items()}
+
+
+def test_a_failure_rests_until_its_time_then_goes_by_its_ip_and_is_woken(machine, store):
+    number = add_line(store)
+    assert machine.round(1) == []
+    at = planned(store)[number].at - START
+    assert machine.value().startswith("retry:4.3.2 [935] resting until 2026-11-24 08:")
+    assert machine.table.find(ANN).expires > START + at
+    assert machine.round(at - 1) == []
+    assert machine.round(at + 1) == ["4QAAAAA1"]
+    assert machine.value() == "ip1:"
+    assert machine.round(at + 2) == []  # woken once
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SENT, Outcome.BOUNCED, Outcome.EXPIRED])
+def test_what_has_its_fate_leaves_the_table(machine, store, outcome):
+    add_line(store)
+    machine.round(1)
+    add_line(
+        store,
+        outcome,
+        at=400,
+        program="qmgr" if outcome is Outcome.EXPIRED else "smtp",
+        is_attempt=outcome is not Outcome.EXPIRED,
+    )
+    machine.round(401)
+    assert (machine.entries(), len(machine.actor.waits)) == ({}, 0)
+
+
+def test_another_failure_rests_anew(machine, store):
+    first = add_line(store)
+    machine.round(1)
+    at = planned(store)[first].at - START
+    machine.round(at + 1)
+    second = add_line(store, at=at + 2)
+    machine.round(at + 3)
+    assert machine.value().startswith("retry:4.3.2 [935] resting until")
+    assert planned(store)[second].at > START + at + 2
+
+
+def test_a_mail_that_met_the_old_answer_is_woken_again(machine, store):
+    """qmgr remembers an answer for up to 30 s: the mail rests once more although it may go."""
+    number = add_line(store)
+    machine.round(1)
+    at = planned(store)[number].at - START
+    machine.round(at + 1)
+    rest(store, at=at + 1.5)
+    assert machine.round(at + 2) == []
+    assert machine.round(at + 20) == []
+    assert machine.round(at + 34) == ["4QAAAAA1"]
+
+
+def rest(store, at=0.0, **more):
+    more = {"queue_id": "4QAAAAA1", **more}
+    return add_line(
+        store, at=at, program="error", is_attempt=False, host=None, text="[935] resting until 21:40", **more
+    )
+
+
+def test_a_mail_of_which_nothing_is_seen_is_woken_some_times_and_then_left_to_postfix(machine, store):
+    number = add_line(store)
+    machine.round(1)
+    at = planned(store)[number].at - START
+    wakes = [seconds for seconds in range(0, 3000, 5) if machine.round(at + seconds)]
+    assert len(wakes) == 4
+    assert all(b - a >= GOING_SECONDS for a, b in itertools.pairwise(wakes))
+    assert (machine.entries(), len(machine.actor.waits), machine.actor.counts["steer.left-to-postfix"]) == ({}, 0, 1)
+
+
+def test_another_mail_for_a_resting_address_rests_with_it_and_is_woken_with_it(machine, store):
+    number = add_line(store)
+    machine.round(1)
+    rest(store, at=30, queue_id="4QB")
+    machine.round(31)
+    at = planned(store)[number].at - START
+    assert set(machine.round(at + 1)) == {"4QAAAAA1", "4QB"}
+
+
+def test_mail_that_is_observed_rests_nowhere(store, tmp_path):
+    machine = Machine(store, tmp_path / "exceptions", mode="observe")
+    add_line(store)
+    machine.round(1)
+    assert (machine.entries(), len(machine.actor.waits), len(planned(store))) == ({}, 0, 1)
+
+
+def test_above_the_limit_mail_is_left_to_postfix(store, tmp_path):
+    machine = Machine(store, tmp_path / "exceptions", limit=2)
+    for number in range(5):
+        add_line(store, address=f"u{number}@a.example", queue_id=f"4Q{number}")
+    machine.round(1)
+    assert (len(machine.actor.waits), machine.actor.waits.left) == (2, 3)
+
+
+# ------------------------------------------------------------------ mail that is returned
+
+GONE = {"code": 902, "action": Action.RETURN, "text": "450 4.1.1 <ann@a.example>: user unknown"}
+
+
+def test_a_return_stands_a_moment_and_goes_as_soon_as_the_fate_is_seen(machine, store):
+    add_line(store, **GONE)
+    assert machine.round(1) == ["4QAAAAA1"]
+    assert machine.value() == "error:5.1.1 [902] returned: 450 4.1.1 <ann@a.example>: user unknown"
+    assert machine.table.find(ANN).expires == START + 1 + RETURN_SECONDS
+    add_line(store, Outcome.BOUNCED, at=2, program="error", is_attempt=False, host=None, text="[902] returned: gone")
+    machine.round(3)
+    assert (machine.entries(), machine.actor.counts) == ({}, {"steer.returned": 1})
+
+
+def test_a_return_of_which_nothing_is_seen_goes_from_the_table_and_is_tried_again(machine, store):
+    add_line(store, **GONE)
+    machine.round(1)
+    machine.round(RETURN_SECONDS + 2)
+    assert machine.value().startswith("retry:")  # nothing else for the address is returned meanwhile
+    assert machine.round(RETURN_SECONDS + 70) == ["4QAAAAA1"]
+
+
+@pytest.mark.parametrize("how", ["resting", "in-the-relay", "untried-in-the-log"])
+def test_a_return_waits_while_another_mail_for_the_address_is_in_the_queue(machine, store, how):
+    if how == "resting":
+        rest(store, queue_id="4QB")
+    elif how == "in-the-relay":
+        queued(store, ANN, queue_id="4QB")
+    else:
+        add_line(store, queue_id="4QB", machine="out")
+    add_line(store, **GONE)
+    assert "4QAAAAA1" not in machine.round(1)
+    assert not (machine.value() or "").startswith("error:")
+    assert machine.actor.counts["steer.return-waits"] == 1
+    add_line(store, Outcome.SENT, queue_id="4QB", at=30)
+    if how == "in-the-relay":
+        with store.write() as tx:
+            from omicard_relay.store import schema
+
+            tx.execute(schema.recipient.update().values(state="delivered"))
+    assert machine.round(62) == ["4QAAAAA1"]
+    assert machine.value().startswith("error:5.1.1 [902] returned: ")
+
+
+# ------------------------------------------------------------------ lanes
+
+BLOCKED = {"code": 938, "text": "450 4.7.1 too many mails from your IP, blocked"}
+
+
+def block(store, ip, at=0.0, count=3, domain="a.example"):
+    for number in range(count):
+        add_line(
+            store,
+            at=at + number,
+            address=f"u{number}@{domain}",
+            queue_id=f"4Q{ip}{number}",
+            transport=ip,
+            **BLOCKED,
+        )
+
+
+def test_the_domains_of_a_provider_leave_the_blocked_ip(machine, store):
+    block(store, "ip1")
+    machine.round(5)
+    assert machine.value("a.example") == "ip2:"
+
+
+def test_a_domain_that_is_seen_later_gets_its_providers_entry(machine, store):
+    block(store, "ip1")
+    machine.round(5)
+    add_line(store, Outcome.SENT, at=6, address="x@new.example", queue_id="4QX", transport="ip2", text="250 Ok")
+    machine.round(7)
+    assert machine.value("new.example") == "ip2:"
+
+
+def test_where_all_ips_are_blocked_the_domain_rests_and_what_rested_is_woken_when_it_opens(machine, store):
+    block(store, "ip1")
+    block(store, "ip2", at=10)
+    machine.round(20)
+    assert machine.value("a.example").startswith("retry:4.3.2 [938] resting until ")
+    rest(store, at=25, address="new@a.example", queue_id="4QNEW")
+    machine.round(26)
+    until = max(lane.rests_until for lane in machine.folder.steer.lanes("a.example", START + 26))
+    assert machine.round(60) == []
+    woken = [queue_id for at in range(60, int(until - START) + 300, 5) for queue_id in machine.round(at)]
+    # Only a trickle goes to see whether it is open again, never all.
+    assert 1 <= len(set(woken)) <= 4
+    add_line(store, Outcome.SENT, at=until - START + 301, address="new@a.example", queue_id="4QNEW", text="250 Ok")
+    assert machine.round(until - START + 302) is not None
+
+
+def test_an_ordinary_provider_has_no_entry(machine, store):
+    add_line(store, Outcome.SENT, text="250 Ok")
+    machine.round(1)
+    assert machine.entries() == {}
+
+
+# ------------------------------------------------------------------ once more
+
+
+def test_a_start_makes_the_same_table_out_of_the_store(machine, store, tmp_path):
+    """Killed after the decision was written and before anything was done, or in the middle, or after: the same."""
+    add_line(store)
+    add_line(store, address="bob@b.example", queue_id="4QB", host="mx.b.example")
+    rest(store, at=3, address="bob@b.example", queue_id="4QC")
+    machine.folder.advance(NOW + timedelta(seconds=4))  # decided, not carried out
+    machine.table.close()
+    again = Machine(store, tmp_path / "exceptions")
+    again.rebuild()
+    again.round(5)
+    first = again.entries()
+    assert set(first) == {ANN, "bob@b.example"}
+    again.table.close()
+    third = Machine(store, tmp_path / "exceptions")
+    assert third.rebuild() == 0
+    third.round(6)
+    assert third.entries() == first
+    assert len(third.actor.waits) == 3
+
+
+def test_a_start_takes_out_what_nobody_waits_for(machine, store, tmp_path):
+    add_line(store)
+    machine.round(1)
+    machine.table.close()
+    add_line(store, Outcome.SENT, at=300)  # while it was dead
+    again = Machine(store, tmp_path / "exceptions")
+    assert again.rebuild() == 1
+    assert again.entries() == {}
+
+
+def test_a_table_that_cannot_be_written_is_written_in_the_next_round(machine, store, monkeypatch):
+    add_line(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.table, "apply", lambda put, drop: (_ for _ in ()).throw(OSError("no space")))
+        with pytest.raises(OSError, match="no space"):
+            machine.round(1)
+    machine.round(2)
+    assert machine.value().startswith("retry:")
