@@ -58,7 +58,11 @@ def main() -> None:
     parser.add_argument("--beside", default="")
     options = parser.parse_args()
     server = subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True)
-    beside = subprocess.Popen(shlex.split(options.beside), stdout=subprocess.DEVNULL) if options.beside else None
+    beside = (
+        subprocess.Popen(shlex.split(options.beside), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if options.beside
+        else None
+    )
     try:
         assert server.stdout is not None
         port = int(server.stdout.readline())

@@ -165,6 +165,17 @@ class HumanPart:
         )
         return "\n".join(told)[:WHOLE_LIMIT] if heading and self.recipients == 1 else ""
 
+    def about_program(self, name: str) -> str:
+        """What sendmail says of a pipe or file: what the shell said of the program, else the indented lines below its own."""
+        _, found, below = self.text.partition(name) if name else ("", "", "")
+        program = name.lstrip("|\"' ").partition(" ")[0].rpartition("/")[2]
+        if not found or not program:
+            return ""
+        lines = below.partition("\n")[2].split("\n")
+        said = [line for line in lines if program in line and name not in line and has_words(line.replace(program, ""))]
+        told = said or takewhile(lambda line: line[:1] in " \t" and has_words(line), lines)
+        return "\n".join(line.strip() for line in told)[:WHOLE_LIMIT]
+
     def whole(self) -> str:
         """The beginning of the text, where one recipient leaves no doubt."""
         return self.text.strip()[:WHOLE_LIMIT] if self.recipients == 1 else ""

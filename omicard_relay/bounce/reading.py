@@ -40,14 +40,14 @@ class MailReader:
         """`responders` None: the shipped table, which is read here."""
         answers = load_responders() if responders is None else responders
         self._answers, self._book = answers, FormBook(forms)
-        self._dsn = Dsn()
+        self._dsn, decoy = Dsn(), Decoy(answers)
         self.readers: tuple[Reader, ...] = (
             Arf(),
             self._dsn,
             Mdn(),
             Sns(),
-            Decoy(answers),
-            Formed(self._book),
+            decoy,
+            Formed(self._book, decoy),
             PlainReport(answers),
             Notice(answers),
             FieldlessReport(),

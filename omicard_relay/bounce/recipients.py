@@ -11,7 +11,15 @@ from omicard_relay.bounce.letter import Letter
 from omicard_relay.bounce.origins import verp_recipient
 from omicard_relay.bounce.text import addresses_in, first_address
 
-__all__ = ["completed", "is_list_owner", "is_mailbox", "list_of", "our_addresses", "returned_recipient"]
+__all__ = [
+    "completed",
+    "forwarded_from",
+    "is_list_owner",
+    "is_mailbox",
+    "list_of",
+    "our_addresses",
+    "returned_recipient",
+]
 
 _OURS = ("to", "from", "sender", "delivered-to", "envelope-to", "x-original-to", "reply-to")
 _THEIRS = ("from", "sender", "reply-to", "return-path")
@@ -58,6 +66,17 @@ def completed(name: str, letter: Letter, domain: str = "") -> str:
     domains = {address.rpartition("@")[2].lower() for address in sent_to}
     home = domain or (domains.pop() if len(domains) == 1 else letter.sender.rpartition("@")[2])
     return f"{name}@{home}" if home else name
+
+
+def forwarded_from(letter: Letter, final: str) -> str:
+    """The address that the returned mail was forwarded from to `final`, by the fields that its host wrote; "" for none.
+
+    X-Original-To is Postfix's; X-Forwarded-For names the mailbox and then where it forwards to (Gmail).
+    """
+    if name := first_address(letter.returned.get("x-original-to")):
+        return name
+    named = [found.address for found in addresses_in(letter.returned.get("x-forwarded-for")[:2_000])]
+    return named[0] if len(named) > 1 and named[0].lower() != final.lower() else ""
 
 
 def our_addresses(letter: Letter) -> frozenset[str]:

@@ -44,7 +44,10 @@ _BEFORE = re.compile(
     r"[<\[('\"]{0,3}\s?(?:mailto:|smtp:|rfc822;\s?)?$",
     re.I,
 )
-_AFTER = re.compile(r"[>\])'\"]{0,3}\s{0,60}(?:$|[:：;,|]|[-–—>]{1,3}\s|\(|<mailto:|\.{3}|\[\d|\s(?=[A-Z45\"']))")
+_AFTER = re.compile(
+    r"[>\])'\"]{0,3}\s{0,60}(?:$|[:：;,|]|[-–—>]{1,3}\s|\(|<mailto:|\.{3}|\[\d"
+    r"|\s(?=[A-Z45\"'\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]))"
+)
 _BETWEEN = re.compile(r"[>\])'\"]{0,3}\s{0,5}(?:[;,、|]\s{0,5}|<mailto:)[<\[('\"]{0,3}(?:mailto:|smtp:)?")
 _REST_BEGIN = re.compile(r"^[>\])'\"]{0,3}(?:<mailto:[^>]{0,320}>)?[\s:：;,|–-]{0,10}")
 #: A Message-ID has the shape of an address.

@@ -91,8 +91,9 @@ def _cutoffs(settings: Settings, older_than: int | None, mails_only: bool) -> Cu
     cutoffs = cutoffs_of(settings, now)
     if older_than is not None:
         before = now - timedelta(days=older_than)
-        cutoffs = replace(cutoffs, contents=before, evidence=before)
-    return replace(cutoffs, evidence=None, lists=None) if mails_only else cutoffs
+        steering = max(cutoffs.steering or before, before)
+        cutoffs = replace(cutoffs, contents=before, evidence=before, steering=steering)
+    return replace(cutoffs, evidence=None, lists=None, steering=None) if mails_only else cutoffs
 
 
 def _tell(key: str, counts: Mapping[str, int]) -> None:

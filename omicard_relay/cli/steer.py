@@ -22,7 +22,10 @@ __all__ = ["command"]
 register(
     {
         "steer.expired": ("{file}: {count} entries had run out and are gone", "{file}：已移除 {count} 筆到期項目"),
-        "steer.made": ("{file}: made, empty", "{file}：已建立空表"),
+        "steer.made": (
+            "{file}: made, empty; then reload Postfix, if it has missed the file",
+            "{file}：已建立空表；若 Postfix 曾找不到此檔，請再重新載入 Postfix",
+        ),
         "steer.none": ("{file}: no entry for {name}: ordinary mail", "{file}：沒有 {name} 的項目，照一般方式投遞"),
         "steer.empty": ("{file}: no entries, all mail is ordinary", "{file}：沒有項目，所有郵件照一般方式投遞"),
         "steer.count": ("{shown} of {count} entries", "共 {count} 筆，顯示 {shown} 筆"),

@@ -29,8 +29,8 @@ class Attempt:
     `is_attempt` is False where Postfix only repeats an earlier failure or rests ("delivery temporarily suspended",
     error(8) and retry(8)): such a line is kept, but nothing is learned from it. `delays` are Postfix's four figures in seconds:
     before the queue manager, in it, connection set-up, transmission. `line_digest` (SHA-256, hex) makes re-reading harmless.
-    `transport` is the last part of the syslog name (`postfix/ip1-s3/smtp`: "ip1-s3"), "" for plain Postfix; `machine` is the host
-    name of the line.
+    `transport` is the last part of the syslog name (`postfix/ip1-s3/smtp`: "ip1-s3"), "" for plain Postfix; `machine` is
+    the host name of the line.
     """
 
     time: datetime

@@ -8,41 +8,42 @@ A return is an `error:` entry, and Postfix asks by address: it would return any 
 stands only while the store knows of no other mail for the address (else it waits, a minute at a time), is woken in
 the same moment, and goes as soon as the fate is seen, after 20 seconds in any case. What comes for the address within
 these seconds, and that is all, is returned, too. Known limit: of a provider's domains those are known that something
-was sent to since the start, at most 200,000.
+was sent to lately, at most 200,000.
 """
 
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from omicard_relay.mail import Action
 from omicard_relay.services.exceptions_table import Entry, ExceptionsTable
+from omicard_relay.services.steer_lanes import (
+    AGAIN_SECONDS,
+    LANE_SECONDS,
+    REST,
+    TURN_SECONDS,
+    Lanes,
+    domain_entry,
+    is_open,
+    turn_of,
+)
 from omicard_relay.services.steer_setup import Setup
 from omicard_relay.services.steer_waits import Wait, Waits
 from omicard_relay.steering.steer import Steer
 from omicard_relay.steering.values import Lane
 from omicard_relay.store.sightings import Line
 from omicard_relay.store.steering import Decided
-from omicard_relay.wire.transports import resting_value, transport_value
 
 __all__ = ["Actor", "Round"]
 
 log = logging.getLogger(__name__)
 
-#: A mail that was woken and still rested met an answer that qmgr remembered: for up to 30 s.
-_AGAIN_SECONDS = 31.0
 #: A return that has to wait for another mail of its address, and how often a wake that came to nothing is repeated.
 _WAIT_SECONDS, _TRIES = 60.0, 4
 #: Mails that probe a lane at once, and for how long one is waited for.
 _PROBES, _PROBE_SECONDS = 2, 120.0
-#: A domain's entry is written again when half of this is over, so that a dead service leaves nothing behind for long.
-_LANE_SECONDS = 600.0
-#: Mail of a domain changes between open lanes so often, by their shares.
-_TURN_SECONDS = 60.0
 _MOST_DOMAINS = 200_000
-_REST = 938
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,6 +75,7 @@ class Actor:
         default_factory=dict
     )  # provider -> what its domains have, until when
     _domain_changes: dict[str, Entry | None] = field(default_factory=dict)
+    _wakes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.waits = Waits(self.limit)
@@ -106,7 +108,7 @@ class Actor:
                     domain=line.domain,
                     provider=one.provider,
                     at=plan.at if plan.action is Action.RETRY else one.time.timestamp(),
-                    code=line.code or _REST,
+                    code=line.code or REST,
                     action=plan.action,
                     ip=plan.ip,
                     words=line.head,
@@ -140,7 +142,7 @@ class Actor:
         wait = self.waits.find(line.thread)
         if wait is not None:
             if wait.went is not None and line.time.timestamp() >= wait.went:
-                self.waits.postpone(wait, line.time.timestamp() + _AGAIN_SECONDS)
+                self.waits.postpone(wait, line.time.timestamp() + AGAIN_SECONDS)
             return
         others = self.waits.of_address(line.address_key)
         at = others[0].at if others else line.time.timestamp()
@@ -164,8 +166,8 @@ class Actor:
 
         Raises ExceptionsError; the next round does it all then.
         """
-        done = Round()
-        lanes = _Lanes(steer, now)
+        done = Round(wake=self._wakes)
+        lanes = Lanes(steer, now)
         for wait in self.waits.due(now, most=self.most_wakes):
             self._come_due(wait, lanes, now, done)
         self._lanes(lanes, uneven, now)
@@ -180,20 +182,32 @@ class Actor:
                 self.waits.again([entry.key for entry in put if "@" in entry.key] + [key for key in drop if "@" in key])
                 raise
             self._domain_changes.clear()
+        # Whom to wake is kept until the table lets them go.
+        self._wakes = []
         done.wake = list(dict.fromkeys(done.wake))
         return done
 
-    def reconcile(self) -> int:
-        """After a start: what the table has and nobody waits for goes. Gives how many entries that were."""
+    def learn_domains(self, lines: Iterable[Line], setup: Setup) -> None:
+        """Whose domains are whose, out of earlier lines: after a start their entries must be kept in step."""
+        for line in lines:
+            if line.is_evidence and line.domain:
+                self._know(line.domain, setup.provider_of(line.host, line.domain))
+
+    def reconcile(self, uneven: Iterable[str]) -> int:
+        """After a start: what the table has and nobody waits for goes, and so do domains whose provider is ordinary again.
+
+        Gives how many entries that were.
+        """
+        providers = set(uneven)
         stray = [
             entry.key
             for entry in self.table.entries()
             if ("@" in entry.key and not self.waits.of_address(entry.key))
-            or ("@" not in entry.key and self._domains.get(entry.key) not in self._entries)
+            or ("@" not in entry.key and self._domains.get(entry.key) not in providers)
         ]
         return self.table.apply((), stray) if stray else 0
 
-    def _come_due(self, wait: Wait, lanes: "_Lanes", now: float, done: Round) -> None:
+    def _come_due(self, wait: Wait, lanes: Lanes, now: float, done: Round) -> None:
         if wait.went is not None:
             self._overdue(wait, now, done)
         elif wait.action is Action.RETURN:
@@ -220,22 +234,22 @@ class Actor:
         self.waits.let_go(wait, now, None)
         done.wake.append(wait.queue_id)
 
-    def _let_go(self, wait: Wait, lanes: "_Lanes", now: float, done: Round) -> None:
+    def _let_go(self, wait: Wait, lanes: Lanes, now: float, done: Round) -> None:
         """By the lane that was planned, or by one that is open; where none is, it rests on until the first one opens."""
         known = lanes.of(wait.provider)
         if wait.ip and any(lane.ip == wait.ip for lane in known):
             known = tuple(lane for lane in known if lane.ip == wait.ip)
-        open_lanes = [lane for lane in known if _is_open(lane, now)]
+        open_lanes = [lane for lane in known if is_open(lane, now)]
         probing = [lane for lane in known if lane.is_probing and lane not in open_lanes and self._may_probe(lane, now)]
         if open_lanes:
-            lane: Lane | None = _turn(open_lanes, wait.address, now)
+            lane: Lane | None = turn_of(open_lanes, wait.address, now)
         elif probing:
             lane = probing[0]
             self._probing.setdefault((lane.provider, lane.ip), {})[wait.thread] = now
         elif known:
             until = min(lane.rests_until or now for lane in known)
             spread = int(hashlib.blake2b(wait.thread.encode(), digest_size=2).hexdigest(), 16) % 30
-            self.waits.postpone(wait, max(until, now + _AGAIN_SECONDS) + spread)
+            self.waits.postpone(wait, max(until, now + AGAIN_SECONDS) + spread)
             return
         else:
             lane = None
@@ -259,15 +273,15 @@ class Actor:
 
     # --- domains
 
-    def _lanes(self, lanes: "_Lanes", uneven: Iterable[str], now: float) -> None:
+    def _lanes(self, lanes: Lanes, uneven: Iterable[str], now: float) -> None:
         wanted: dict[str, object] = {}
         for provider in uneven:
             known = lanes.of(provider)
             if lanes.is_ordinary(provider) or not known or self._lane_mode(known, provider) != "act":
                 continue
-            turn = int(now / _TURN_SECONDS) if sum(_is_open(lane, now) for lane in known) > 1 else 0
+            turn = int(now / TURN_SECONDS) if sum(is_open(lane, now) for lane in known) > 1 else 0
             wanted[provider] = (
-                tuple((lane.ip, lane.speed, _is_open(lane, now), lane.rests_until) for lane in known),
+                tuple((lane.ip, lane.speed, is_open(lane, now), lane.rests_until) for lane in known),
                 turn,
             )
         for provider in [one for one in self._entries if one not in wanted]:
@@ -275,13 +289,13 @@ class Actor:
             self._domain_changes.update(dict.fromkeys(self._of_provider.get(provider, ())))
         for provider, shape in wanted.items():
             before = self._entries.get(provider)
-            if before is None or before[0] != shape or before[1] - now < _LANE_SECONDS / 2:
+            if before is None or before[0] != shape or before[1] - now < LANE_SECONDS / 2:
                 domains: Iterable[str] = self._of_provider.get(provider, ())
-                self._entries[provider] = (shape, now + _LANE_SECONDS)
+                self._entries[provider] = (shape, now + LANE_SECONDS)
             else:
                 domains = self._fresh_domains & self._of_provider.get(provider, set())
             for domain in domains:
-                self._domain_changes[domain] = _domain_entry(domain, lanes.of(provider), now)
+                self._domain_changes[domain] = domain_entry(domain, lanes.of(provider), now)
         self._fresh_domains.clear()
 
     def _lane_mode(self, lanes: Sequence[Lane], provider: str) -> str:
@@ -291,58 +305,7 @@ class Actor:
                 code = reason.figures.get("code")
                 if isinstance(code, int):
                     return self.mode(code, provider)
-        return self.mode(_REST, provider)
+        return self.mode(REST, provider)
 
     def _count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
-
-
-@dataclass(slots=True)
-class _Lanes:
-    """The lanes of one moment, each provider asked once."""
-
-    steer: Steer
-    now: float
-    _known: dict[str, tuple[Lane, ...]] = field(default_factory=dict)
-
-    def of(self, provider: str) -> tuple[Lane, ...]:
-        known = self._known.get(provider)
-        if known is None:
-            known = self._known[provider] = self.steer.lanes(provider, self.now)
-        return known
-
-    def is_ordinary(self, provider: str) -> bool:
-        return self.steer.is_ordinary(provider, self.now)
-
-
-def _is_open(lane: Lane, now: float) -> bool:
-    return not lane.is_probing and (lane.rests_until is None or lane.rests_until <= now)
-
-
-def _turn(lanes: Sequence[Lane], what: str, now: float) -> Lane:
-    """One of the open lanes, by their shares: each name has its place, which moves from minute to minute."""
-    total = sum(lane.share for lane in lanes)
-    if total <= 0:
-        return lanes[0]
-    number = hashlib.blake2b(
-        f"{what} {int(now / _TURN_SECONDS)}".encode("utf-8", "surrogatepass"), digest_size=4
-    ).digest()
-    place = int.from_bytes(number) / (1 << 32) * total
-    for lane in lanes:
-        place -= lane.share
-        if place < 0:
-            return lane
-    return lanes[-1]
-
-
-def _domain_entry(domain: str, lanes: Sequence[Lane], now: float) -> Entry:
-    open_lanes = [lane for lane in lanes if _is_open(lane, now)]
-    if open_lanes:
-        lane = _turn(open_lanes, domain, now)
-        return Entry(key=domain, value=transport_value(lane.ip, lane.speed), expires=now + _LANE_SECONDS)
-    until = min((lane.rests_until for lane in lanes if lane.rests_until is not None), default=now)
-    until = max(until, now + _AGAIN_SECONDS)
-    code = next((one for lane in lanes for r in lane.reasons if isinstance(one := r.figures.get("code"), int)), _REST)
-    return Entry(
-        key=domain, value=resting_value(code, datetime.fromtimestamp(until, UTC)), expires=until + _LANE_SECONDS
-    )

@@ -25,7 +25,7 @@ from omicard_relay.services.steer_setup import Setup, setup_of
 from omicard_relay.services.waking import Waker
 from omicard_relay.services.watchdog import tell_watchdog
 from omicard_relay.steering.values import Alert
-from omicard_relay.store import steering_waits
+from omicard_relay.store import sightings, steering_waits
 from omicard_relay.store.bounces import count
 from omicard_relay.store.engine import Store
 from omicard_relay.tables.settings import Settings
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 #: Longer than Postfix keeps a mail by default (5 days): what is older waits no more.
 _IN_QUEUE = timedelta(days=7)
+#: Lines out of which a start learns which domain is whose: some seconds of work.
+_RECENT = 100_000
 #: Seconds between two looks at the policy's files and two writings of counters; and after which the same alert is
 #: told again.
 _MINUTE, _ALERT_AGAIN = 60.0, 3600.0
@@ -148,7 +150,10 @@ class _Service:
             actor.decide([(line, one)])
         for line in steering_waits.resting_lines(self._store, since):
             actor.see([line], self._folder.setup)
-        gone = actor.reconcile()
+        with self._store.read() as tx:
+            recent = sightings.lines_since(tx, since, after=self._folder.reader.top - _RECENT, most=_RECENT)
+        actor.learn_domains(recent, self._folder.setup)
+        gone = actor.reconcile(self._folder.steer.providers())
         if gone:
             log.info("event=steer-table-cleaned entries=%d", gone)
         self._actor = actor

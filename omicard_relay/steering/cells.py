@@ -23,8 +23,8 @@ TRIES = 4
 
 
 class _Lent(msgspec.Struct, frozen=True):
-    """How much counts lend, besides what one IP lends to another: to the retry before and after; a pass to the next longer rest and a failure to the next shorter
-    one (`along`), and against the grain."""
+    """How much counts lend, besides what one IP lends to another: to the retry before and after; a pass to the next longer
+    rest and a failure to the next shorter one (`along`), and against the grain."""
 
     tries: float
     along: float

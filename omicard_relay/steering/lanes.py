@@ -28,10 +28,12 @@ __all__ = ["VAGUE", "Watch"]
 VAGUE = frozenset({900, 907, 913, 915, 928})
 #: Replies to what was under way when a lane closed come within so many seconds, and are no pokes.
 _ECHO, _CLOSED_ECHO = 2.0, 30.0
+#: A session is over in so many seconds, mostly; so many passes of later ones open a lane that has just closed.
+_UNDER_WAY, _AGAINST = 5.0, 2
 #: So many doubts tell whether it is right to doubt a block: it must be right this often.
 _DOUBT_KNOWN, _DOUBT_RIGHT = 2.0, 0.15
 #: Strikes in a row that chance alone brings this seldom are believed; so many always.
-_BY_CHANCE, _MOST_STRIKES = 0.02, 12
+_BY_CHANCE, _MOST_STRIKES = 0.003, 16
 #: Where no IP of ours is open, the first rest is an hour at most, and none longer than four.
 _NONE_OPEN, _NONE_OPEN_MOST = 3600.0, 14_400.0
 #: A retry is one after so many seconds.
@@ -80,6 +82,9 @@ class Watch:
                 lane.bad = lane.bad * _FADE + 1
             elif seen.reply_class:
                 self._passes(lane, provider, seen)
+                if not lane.is_closed:
+                    # The recipient was refused, the lane was not: its pace is all right.
+                    accepted(lane, now, self._policy.speeds)
             return
         lane.good *= _FADE
         lane.bad = lane.bad * _FADE + 1
@@ -110,14 +115,18 @@ class Watch:
 
     def _pass(self, lane: LaneState, seen: Seen, *, is_whole: bool = False) -> None:
         """A reply that shows the lane open: counts the pass after the strike, and opens it."""
-        since = seen.time - lane.struck
+        since, is_echo = seen.time - lane.struck, False
         if lane.is_closed and seen.time < lane.until and since < _CLOSED_ECHO:
-            return
+            # What was under way before the first strike may still pass; more than that speaks against closing.
+            lane.against += seen.time - lane.began > _UNDER_WAY
+            is_echo = lane.against >= _AGAINST
+            if not is_echo:
+                return
         if lane.is_closed or self._policy.rule(lane.code, seen.provider).lane == "close":
             self._count(lane, seen, since, passed=True)
-        if lane.is_closed and not is_whole:
+        if lane.is_closed and not is_whole and not is_echo:
             reopened(lane, since, seen.time, self._policy.speeds)
-        lane.strikes = lane.probes = lane.code = 0
+        lane.strikes = lane.probes = lane.code = lane.against = 0
         lane.is_closed, lane.until = False, min(lane.until, seen.time)
 
     def _count(self, lane: LaneState, seen: Seen, since: float, *, passed: bool) -> None:
@@ -146,6 +155,8 @@ class Watch:
         elif lane.code != rule.code:
             lane.code, lane.strikes = rule.code, 0
             lane.probes = lane.probes if lane.is_closed else 0
+        if not lane.strikes:
+            lane.began = now
         lane.strikes += 1
         lane.struck = now
         if lane.strikes < self._needed(lane, rule, seen):

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 
 from omicard_relay.mail import Action
 from omicard_relay.steering.alone import rest_alone
-from omicard_relay.steering.cells import Cell, kind_of, try_class
+from omicard_relay.steering.cells import Cell, kind_of
 from omicard_relay.steering.exploring import sampled
 from omicard_relay.steering.knowledge import Knowledge
 from omicard_relay.steering.luck import draw, seed_of
 from omicard_relay.steering.quiet import after_quiet
 from omicard_relay.steering.rests import COUNT, TARGETS, bucket_of
 from omicard_relay.steering.state import EVERYONE, ProviderState
-from omicard_relay.steering.trials import Thread, is_permanent, is_returned
+from omicard_relay.steering.trials import Thread, is_permanent, is_returned, tries_of
 from omicard_relay.steering.value import LAST, NEARLY, Choice, Table
 from omicard_relay.steering.values import Chance, Lane, Plan, Reason, Seen
 from omicard_relay.tables.retry import RetryPolicy, RetryRule
@@ -72,7 +72,7 @@ class Planner:
         own = self._knowledge.trials(seen.provider, kind)
         if is_final(seen, rule):
             return self._final(seen, thread, rule, table, own, provider)
-        tries, age = try_class(thread.run - 1), seen.time - seen.queued
+        tries, age = tries_of(thread, rule), _age(seen, thread, rule)
         choice = table.choice(tries, age)
         if choice is None and _weight(own) >= _ENOUGH:
             return _returned("not-worth", {"code": code, "trials": round(_weight(own))})
@@ -112,7 +112,7 @@ class Planner:
         if rule.scope == "ip" and (elsewhere := self._other_ip(seen, thread, rule, 0.0)) is not None:
             # It is final for this IP, not for the recipient.
             return elsewhere
-        tries, age = try_class(thread.run - 1), seen.time - seen.queued
+        tries, age = tries_of(thread, rule), _age(seen, thread, rule)
         choice, known = table.choice(tries, age), _weight(own)
         if own is None or not any(passes > 0 for passes, _ in own.shown.values()):
             # What a final reply means is each provider's own: only the policy's guess, never others' trials, speaks for it.
@@ -153,7 +153,7 @@ class Planner:
         else:
             rest = TARGETS[choice.bucket]
         bucket = choice.bucket if choice.bucket != LAST else bucket_of(rest)
-        passes, trials = _seen_at(own, try_class(thread.run - 1), choice.other_ip, bucket)
+        passes, trials = _seen_at(own, tries_of(thread, rule), choice.other_ip, bucket)
         figures: dict[str, str | int | float] = {
             "code": rule.code,
             "minutes": round(rest / 60, 1),
@@ -273,3 +273,8 @@ def _seen_at(cell: Cell | None, tries: int, other: bool, bucket: int) -> tuple[i
     """Passes and trials that were shown for just this rest."""
     found = cell.shown.get((tries * 2 + other) * COUNT + bucket) if cell is not None else None
     return (round(found[0]), round(found[0] + found[1])) if found is not None else (0, 0)
+
+
+def _age(seen: Seen, thread: Thread, rule: RetryRule) -> float:
+    """The age at which the look-ahead stands: of the mail, or of the run whose wait counts from its first attempt."""
+    return seen.time - (thread.first if rule.counted_from == "first" else seen.queued)

@@ -15,8 +15,10 @@ __all__ = ["lanes_of"]
 
 #: A lane that probes beside open ones gets this part of the mail: enough to try, too little to matter.
 _PROBE_SHARE = 0.01
-#: Mails per second that try whether a host is back.
-_TRICKLE = 0.09
+#: Mails per second that try whether a host is back, or whether an IP is still blocked.
+_TRICKLE, _POKES = 0.09, 0.009
+#: Mails per second beyond a new IP's allowance, where no other IP is open.
+_OVER_ALLOWANCE = 0.05
 #: An ordinary lane counts as this fast, in mails a second, when mail is shared between it and slowed ones.
 _ORDINARY_PACE = 50.0
 #: Lanes whose rate of acceptance is less than this part of the best lane's get less; before so many mails none is judged.
@@ -36,6 +38,7 @@ def lanes_of(
     whole_probes = whole.is_closed and not whole_rests
     best = max((_rate(provider.lanes.get(ip.name)) for ip in ips), default=1.0)
     parts: list[tuple[LaneState | None, float, bool, float]] = []
+    used_up = [is_exhausted(provider.lanes.get(ip.name), state.ages.get(ip.name), now, speeds) for ip in ips]
     for ip in ips:
         lane = provider.lanes.get(ip.name)
         until, probes, weight = 0.0, whole_probes, ip.weight
@@ -46,28 +49,37 @@ def lanes_of(
                 until = max(until, lane.until)
             elif lane.is_closed:
                 probes = True
-            if is_exhausted(lane, state.ages.get(ip.name), now, speeds):
-                until = max(until, (now // DAY + 1) * DAY)
             if lane.speed:
                 weight *= min(1.0, speeds.pace(lane.speed) / _ORDINARY_PACE)
             rate = _rate(lane)
             if rate < best * _WORSE:
                 weight *= (rate / best) ** 2
         parts.append((lane, until, probes, weight))
+    if any(used_up) and any(
+        not until and not probes and not used for (_, until, probes, _), used in zip(parts, used_up, strict=True)
+    ):
+        # Others carry what is beyond the day's allowance; where none can, a trickle goes on.
+        midnight = (now // DAY + 1) * DAY
+        parts = [
+            (lane, max(until, midnight) if used else until, probes, weight)
+            for (lane, until, probes, weight), used in zip(parts, used_up, strict=True)
+        ]
     total = sum(weight for _, until, probes, weight in parts if not until and not probes)
     probing = sum(1 for _, until, probes, _ in parts if not until and probes)
     probe_share = (_PROBE_SHARE if total else 1.0 / probing) if probing else 0.0
     open_share = 1.0 - probe_share * probing if total else 0.0
     found = []
-    for ip, (lane, until, probes, weight) in zip(ips, parts, strict=True):
+    for ip, (lane, until, probes, weight), used in zip(ips, parts, used_up, strict=True):
         speed = lane.speed if lane is not None else 0
+        if used:
+            speed = max(speed, speeds.at_most(_OVER_ALLOWANCE))
         if until:
             reasons = _why(lane, whole if whole_rests else None, "lane-rests")
             found.append(Lane(provider=name, ip=ip.name, speed=speed, rests_until=until, reasons=reasons))
         elif probes:
             reasons = _why(lane, whole if whole_probes else None, "lane-probes")
             # Who blocks an IP minds each poke; a host that was down does not.
-            trickle = speeds.slowest if lane is not None and lane.is_closed else speeds.at_most(_TRICKLE)
+            trickle = speeds.at_most(_POKES if lane is not None and lane.is_closed else _TRICKLE)
             found.append(
                 Lane(provider=name, ip=ip.name, speed=trickle, is_probing=True, share=probe_share, reasons=reasons)
             )

@@ -16,7 +16,7 @@ _FLOW_SECONDS, _STEADY_SECONDS = 60.0, 600.0
 #: Replies to mails that were under way when the lane slowed say nothing new for so long.
 _UNDER_WAY = 2.0
 #: No lane begins slower than this after its first limit: a burst may have met it, and rising is quick.
-_FIRST_PACE = 0.2
+_FIRST_PACE, _FIRST_SESSIONS = 0.2, 2
 #: A lane opens no slower than this; a block at less than this part of an earlier pace has other causes.
 _SLOWEST, _NOT_THE_PACE, _OF_STEADY = 0.04, 0.3, 0.7
 #: A lane is idle below about three mails in ten minutes; where that says nothing, it opens at this pace.
@@ -26,7 +26,7 @@ _FADE = 0.95
 #: After so many decreases, with limits among so many of the mails, a test some classes faster tells whether slowing helps.
 _FALLS, _SEEN_ENOUGH, _SOME, _MOST = 4, 8.0, 0.05, 0.6
 _TEST_STEPS, _TEST_MAILS, _TEST_HITS, _MORE = 5, 12, 4, 0.3
-_TEST_AGAIN = 6 * 3600.0
+_TEST_AGAIN = 2 * 3600.0
 
 
 def accepted(lane: LaneState, now: float, speeds: Speeds) -> None:
@@ -76,10 +76,11 @@ def limited(lane: LaneState, went_with: int, now: float, speeds: Speeds, *, sess
     if lane.is_deaf:
         if lane.tried < _SEEN_ENOUGH or lane.hits / lane.tried <= lane.deaf_share + _MORE:
             return None
-        lane.is_deaf, lane.test_after = False, now + _TEST_AGAIN
+        # More than the words alone: here the pace is the cause. What has always been met is no part of it.
+        lane.hits = lane.deaf_share * lane.tried
     if went_with < lane.speed or (lane.speed and now - lane.changed < _UNDER_WAY):
         return None
-    if _is_doubtful(lane, now):
+    if not lane.is_deaf and _is_doubtful(lane, now):
         lane.test = lane.speed, 0, 0
         lane.speed, lane.changed = max(1, lane.speed - _TEST_STEPS), now
         return None
@@ -90,15 +91,17 @@ def limited(lane: LaneState, went_with: int, now: float, speeds: Speeds, *, sess
         return change.pause_seconds[1]
     least, most = (minutes * 60 for minutes in change.hold_minutes)
     if sessions:
-        # So many at once failed: seven in ten of them are tried next, whatever the pace.
+        # So many were allowed, but nobody knows how many there were: two, at first; later seven in ten, whatever the pace.
         wanted = speeds.concurrency(lane.speed) * change.decrease
+        if not lane.ceiling:
+            wanted = min(wanted, _FIRST_SESSIONS)
         failed = lane.speed or 1
         slower = speeds.narrower(wanted)
     else:
         failed = lane.speed or speeds.at_most(max(_flow(lane, now), _FIRST_PACE))
         slower = speeds.at_most(speeds.pace(failed) * change.decrease)
-    # A failure at about the same pace doubles the hold.
-    again = lane.hold and lane.ceiling and failed <= lane.ceiling + 2
+    # A failure at about the same pace, after it had been slower and rose, doubles the hold.
+    again = lane.hold and lane.ceiling and failed <= lane.ceiling + 2 and not lane.falls
     lane.hold = min(most, lane.hold * 2) if again else least
     lane.ceiling, lane.ceiling_until = failed, now + lane.hold
     lane.speed = max(slower, min(lane.speed + 1, speeds.slowest))

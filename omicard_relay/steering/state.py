@@ -19,19 +19,21 @@ EVERYONE = "*"
 class LaneState(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A provider's mail from one IP. Times are Unix seconds, 0: never.
 
-    Resting: until `until`; `is_closed`: afterwards only a trickle probes. `code`: what it was refused with, `strikes` in a
-    row, the last at `struck`; `probes`: of them after a rest. Speed: class `speed` since `changed`, `oks` mails since, after
-    `falls` decreases in a row; `ceiling`: the fastest class that failed (0: none), not tried before `ceiling_until`; `hold`
-    seconds the next time. `flow`, `steady`: mails accepted per second in about one minute and ten, at `flow_at`. `hits` of
-    `tried`: fading counts of limits met. `is_deaf`: limits there do not depend on the pace; `test`: (class before, mails,
-    limits) of a test of that. `good` and `bad`: fading counts of what was accepted and refused. `day_count`: mails of the
-    `day` (UTC).
+    Resting: until `until`; `is_closed`: afterwards only a trickle probes. `code`: what it was refused with, `strikes` in a row
+    since `began`, the last at `struck`; `probes`: of them after a rest; `against`: passes soon after it closed. Speed: class
+    `speed` since `changed`, `oks` mails since, after `falls` decreases in a row; `ceiling`: the fastest class that failed (0:
+    none), not tried before `ceiling_until`; `hold` seconds the next time. `flow`, `steady`: mails accepted per second in about
+    one minute and ten, at `flow_at`. `hits` of `tried`: fading counts of limits met. `is_deaf`: limits are met by `deaf_share`
+    of the mails whatever the pace; `test`: (class before, mails, limits) of a test of that. `good` and `bad`: fading counts of
+    what was accepted and refused. `day_count`: mails of the `day` (UTC).
     """
 
     code: int = 0
     strikes: int = 0
     probes: int = 0
+    began: float = 0.0
     struck: float = 0.0
+    against: int = 0
     until: float = 0.0
     is_closed: bool = False
     speed: int = 0

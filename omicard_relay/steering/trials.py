@@ -10,9 +10,9 @@ from omicard_relay.mail import Outcome
 from omicard_relay.steering.cells import kind_of, try_class
 from omicard_relay.steering.rests import bucket_of
 from omicard_relay.steering.values import Seen
-from omicard_relay.tables.retry import RetryPolicy
+from omicard_relay.tables.retry import RetryPolicy, RetryRule
 
-__all__ = ["Thread", "Trial", "is_permanent", "is_returned", "next_thread", "trial_of"]
+__all__ = ["Thread", "Trial", "is_permanent", "is_returned", "next_thread", "trial_of", "tries_of"]
 
 
 class Thread(msgspec.Struct, frozen=True, gc=False):
@@ -43,6 +43,11 @@ def is_returned(seen: Seen) -> bool:
     return seen.action is not None and seen.action.value == "return"
 
 
+def tries_of(thread: Thread, rule: RetryRule) -> int:
+    """The class of the retry that comes next: by all failures before it; by those with this code where the wait is theirs."""
+    return try_class((thread.run if rule.counted_from == "first" else thread.total) - 1)
+
+
 def is_permanent(seen: Seen) -> bool:
     """Whether the failure is a permanent one by its own word: the server's 5xx, or Postfix's where no server spoke."""
     return seen.reply_class == 5 or (seen.reply_class == 0 and seen.outcome is Outcome.BOUNCED)
@@ -70,13 +75,13 @@ def trial_of(before: Thread, seen: Seen, policy: RetryPolicy) -> Trial | None:
         if seen.code is None:
             return None
         if seen.code != before.code:
-            if policy.rule(seen.code, seen.provider).scope != "recipient":
+            if policy.rule(seen.code, seen.provider).scope != "recipient" or rule.scope != "recipient":
                 return None
             # Whoever is told of another trouble has passed the greylist; other troubles change their words.
             passed = before.code == GREYLISTED
     rest = seen.time - (before.first if rule.counted_from == "first" else before.last)
     other = bool(before.ip and seen.ip and before.ip != seen.ip)
-    return Trial(before.kind, try_class(before.run - 1), other, bucket_of(rest), passed)
+    return Trial(before.kind, tries_of(before, rule), other, bucket_of(rest), passed)
 
 
 GREYLISTED = 935

@@ -19,8 +19,8 @@ def count_mail(lane: LaneState, now: float) -> None:
     lane.day_count += 1
 
 
-def is_exhausted(lane: LaneState, age: tuple[float, float] | None, now: float, speeds: Speeds) -> bool:
+def is_exhausted(lane: LaneState | None, age: tuple[float, float] | None, now: float, speeds: Speeds) -> bool:
     """Whether the day's allowance is used up. `age`: days, and when it had them; None: a warm IP."""
-    if age is None or lane.day != int(now // DAY):
+    if lane is None or age is None or lane.day != int(now // DAY):
         return False
     return lane.day_count >= speeds.allowance(age[0] + max(0.0, now - age[1]) / DAY)

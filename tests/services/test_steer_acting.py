@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 
 from omicard_relay.mail import Action, Outcome
-from omicard_relay.services.exceptions_table import ExceptionsTable
+from omicard_relay.services.exceptions_table import Entry, ExceptionsTable
 from omicard_relay.services.steer_acting import Actor
 from omicard_relay.services.steer_fold import Folder
 from omicard_relay.services.steer_setup import Setup
 from omicard_relay.services.steer_waits import GOING_SECONDS, RETURN_SECONDS
 from omicard_relay.steering.values import SourceIp
-from omicard_relay.store import steering_waits
+from omicard_relay.store import sightings, steering_waits
 from omicard_relay.tables.providers import load_providers
 from omicard_relay.tables.retry import load_retry
 from tests.attempting import add_line
@@ -56,7 +56,9 @@ class Machine:
             self.actor.decide([(line, one)])
         for line in steering_waits.resting_lines(self.store, since):
             self.actor.see([line], self.folder.setup)
-        return self.actor.reconcile()
+        with self.store.read() as tx:
+            self.actor.learn_domains(sightings.lines_since(tx, since, after=0, most=1000), self.folder.setup)
+        return self.actor.reconcile(self.folder.steer.providers())
 
     def round(self, at):
         done = self.folder.advance(NOW + timedelta(seconds=at))
@@ -316,3 +318,28 @@ def test_a_table_that_cannot_be_written_is_written_in_the_next_round(machine, st
             machine.round(1)
     machine.round(2)
     assert machine.value().startswith("retry:")
+
+
+def test_who_was_to_be_woken_is_woken_when_the_table_can_be_written_again(machine, store, monkeypatch):
+    number = add_line(store)
+    machine.round(1)
+    at = planned(store)[number].at - START
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.table, "apply", lambda put, drop: (_ for _ in ()).throw(OSError("no space")))
+        with pytest.raises(OSError, match="no space"):
+            machine.round(at + 1)
+    assert machine.round(at + 2) == ["4QAAAAA1"]
+    assert machine.round(at + 3) == []
+
+
+def test_a_start_keeps_the_entries_of_domains_whose_provider_is_not_ordinary(machine, store, tmp_path):
+    block(store, "ip1")
+    machine.round(5)
+    machine.table.apply([Entry(key="stray.example", value="ip1:", expires=START + 1000)])
+    machine.table.close()
+    again = Machine(store, tmp_path / "exceptions")
+    assert again.rebuild() == 1
+    assert again.value("a.example") == "ip2:"
+    again.round(6)
+    assert again.value("a.example") == "ip2:"
+    assert again.value("stray.example") is None

@@ -61,8 +61,8 @@ def test_too_many_connections_are_answered_with_fewer_of_them():
     lane = LaneState()
     limited(lane, 0, 100.0, SPEEDS, sessions=True)
     assert SPEEDS.concurrency(lane.speed) <= 0.7 * SPEEDS.concurrency(0)
-    # They are fewer, not slower: the pace is still that of many connections.
-    assert SPEEDS.pace(lane.speed) > 10
+    # They are fewer, not slower: the pace is still that of connections that are used.
+    assert SPEEDS.pace(lane.speed) > 3
 
 
 def test_limits_that_do_not_follow_the_pace_are_found_out():

@@ -56,9 +56,15 @@ def test_a_url_of_the_store_is_taken_as_it_is(load):
 
 
 BAD = {
-    "an IP with a service's name": ('[[steer.ip]]\nname = "smtp"\naddress = "192.0.2.1"\n', r"`steer\.ip\.0\.name`: 'smtp' is no"),
+    "an IP with a service's name": (
+        '[[steer.ip]]\nname = "smtp"\naddress = "192.0.2.1"\n',
+        r"`steer\.ip\.0\.name`: 'smtp' is no",
+    ),
     "an IP with a dash": ('[[steer.ip]]\nname = "a-1"\naddress = "192.0.2.1"\n', r"`steer\.ip\.0\.name`: 'a-1' is no"),
-    "an IP without an address": ('[[steer.ip]]\nname = "a"\naddress = "mx"\n', r"`steer\.ip\.0\.address`: 'mx' does not"),
+    "an IP without an address": (
+        '[[steer.ip]]\nname = "a"\naddress = "mx"\n',
+        r"`steer\.ip\.0\.address`: 'mx' does not",
+    ),
     "an IP twice": (
         '[[steer.ip]]\nname = "a"\naddress = "2001:db8::1"\n[[steer.ip]]\nname = "b"\naddress = "2001:db8:0::1"\n',
         r"`steer\.ip\.1`: 2001:db8::1 is `steer\.ip\.0` already",
@@ -68,7 +74,8 @@ BAD = {
         r"`steer\.ip\.0\.helo`: 'a b' is no host name",
     ),
     "a weight of nothing": (
-        '[[steer.ip]]\nname = "a"\naddress = "192.0.2.1"\nweight = 0.0\n', r"`steer\.ip\.0\.weight`: .*> 0"
+        '[[steer.ip]]\nname = "a"\naddress = "192.0.2.1"\nweight = 0.0\n',
+        r"`steer\.ip\.0\.weight`: .*> 0",
     ),
     "an unknown table": ("[scrubb]\n", r"the file has no key `scrubb`; did you mean `scrub`\? Allowed are: data_dir, "),
     "an unknown key": (

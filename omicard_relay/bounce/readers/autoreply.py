@@ -140,7 +140,7 @@ class AutoReply:
         # Mail systems set Auto-Submitted: auto-replied on reports too (Exim); one that we cannot read is no vacation.
         automatic = any(told.values()) or (not ticket and Means.AUTOMATIC in told and Means.RECEIVED in told)
         if machine and not ticket and not automatic and told:
-            answers = letter.null_reverse_path or bool(_answered_id(letter))
+            answers = is_answer or letter.null_reverse_path or bool(_answered_id(letter))
             automatic = any(means in _MACHINE_TELLS or (answers and means in _ANSWER_TELLS) for means in told)
         if not automatic and not by_person and len(words) <= _ANNOUNCED_LIMIT and Means.CLOSED in told and "@" in words:
             # Nothing but that this address is given up, and the new one.

@@ -3,18 +3,19 @@
 Asked after the standard forms and before those in plain text. A newsletter has RFC 2369's List-Unsubscribe, or comes from an
 ordinary address by an ordinary reverse-path (RFC 3464 §2: a report has the null one). A person who is the postmaster writes by
 a person's mail program. Spam asks to click: "release your
-pending messages", "verify your mailbox" (policies/formats/responders.toml), and quotes no server's reply.
-Known limits: a lure that also quotes a reply code is read as the report that it pretends to be; without our signed
-reverse-path it changes no list (mail/evidence.py, Trust).
+pending messages", "verify your mailbox" (policies/formats/responders.toml), and quotes no reply to a mail of ours.
+Known limits: a lure by the null reverse-path that also quotes a reply code is read as the report that it pretends to be;
+without our signed reverse-path it changes no list (mail/evidence.py, Trust).
 """
 
 import re
 
 from omicard_relay.bounce.letter import Letter
+from omicard_relay.bounce.recipients import our_addresses
 from omicard_relay.bounce.result import MailReading, reading
 from omicard_relay.bounce.says import Says
 from omicard_relay.bounce.systems import is_by_person
-from omicard_relay.bounce.text import first_address
+from omicard_relay.bounce.text import addresses_in, first_address
 from omicard_relay.mail import MailKind
 from omicard_relay.tables.responders import Means, Responders
 
@@ -52,8 +53,12 @@ class Decoy:
             return reading(letter, MailKind.NOT_A_BOUNCE, (), "a person's mail about a report")
         if not letter.from_daemon and _PARCEL(letter.subject[:300]) and not _speaks_of_mail(letter):
             return reading(letter, MailKind.NOT_A_BOUNCE, (), "a delivery of goods, no mail")
+        return self.lure(letter)
+
+    def lure(self, letter: Letter) -> MailReading | None:
+        """`not-a-bounce` where the words of a mail lure to click, whatever else it looks like."""
         text = f"{letter.subject[:300]} {letter.text[:_LIMIT]}".replace("\n", " ")
-        if not self._responders.says(Means.LURE, text) or _REPLY.search(text):
+        if not self._responders.says(Means.LURE, text) or _quotes_reply(letter, text):
             return None
         return reading(letter, MailKind.NOT_A_BOUNCE, (), "a lure, no report")
 
@@ -62,6 +67,17 @@ def _speaks_of_mail(letter: Letter) -> bool:
     """Whether a report may be meant after all: it speaks of a mail, quotes a reply, or returns a mail."""
     words = f"{letter.subject[:300]} {letter.own_words[:_LIMIT]}"
     return _MAIL(words) or _REPLY.search(words) is not None or bool(letter.returned.get("from"))
+
+
+def _quotes_reply(letter: Letter, text: str) -> bool:
+    """Whether a server's reply stands there, told of a recipient, of a mail that is returned, or by the null reverse-path."""
+    found = _REPLY.search(text)
+    if found is None:
+        return False
+    if letter.returned.get("from") or (letter.null_reverse_path and "." not in found.group()):
+        return True
+    ours = our_addresses(letter)
+    return any(one.address.lower() not in ours for one in addresses_in(letter.own_words[:_LIMIT]))
 
 
 def _is_mailing(letter: Letter) -> bool:

@@ -17,7 +17,7 @@ from omicard_relay.bounce.headers import parse_date
 from omicard_relay.bounce.human import STATUS_FIELDS, HumanPart
 from omicard_relay.bounce.letter import Letter
 from omicard_relay.bounce.origins import original_of
-from omicard_relay.bounce.recipients import is_mailbox, returned_recipient
+from omicard_relay.bounce.recipients import forwarded_from, is_mailbox, returned_recipient
 from omicard_relay.bounce.result import MailReading, reading
 from omicard_relay.bounce.says import Says
 from omicard_relay.bounce.systems import is_by_person, is_system
@@ -59,6 +59,40 @@ _WORDED = (
     "x-error",
     "x-failure-reason",
 )
+#: Diagnostics that tell nothing: the human part is asked as if there were none. Codes and marks around them do not count.
+_EMPTY = frozenset(
+    {
+        "n/a",
+        "none",
+        "null",
+        "unknown",
+        "unknown error",
+        "undefined",
+        "error",
+        "failed",
+        "failure",
+        "delivery failed",
+        "delivery failure",
+        "undelivered",
+        "undeliverable",
+        "not delivered",
+        "message not delivered",
+        "could not be delivered",
+        "permanent error",
+        "permanent failure",
+        "smtp error",
+        "see above",
+        "see text",
+        "see below",
+        "see attached",
+        "see transcript",
+        "see transcript for details",
+        "see returned report",
+    }
+)
+_EMPTY_LIMIT = 60
+_CODES = re.compile(r"(?<![\d.])[45](?:\d\d|\.\d{1,3}\.\d{1,3})(?![\d.])")
+_AROUND = " \t\r\n-.:;,#()<>[]\"'"
 #: Postfix's word for an address that a probe (`sendmail -bv`) found good: no mail was delivered or refused.
 _PROBED = "deliverable"
 
@@ -177,7 +211,7 @@ def _recipients(letter: Letter, human: HumanPart, group: Group) -> tuple[str, st
     if not is_mailbox(original):
         original = original_of(group.get("diagnostic-code", ""), final) or human.origin(final)
         if not original and alone:
-            original = first_address(letter.returned.get("x-original-to"))
+            original = forwarded_from(letter, final)
     return final, original, notes
 
 
@@ -193,6 +227,8 @@ def _replies(
 ) -> tuple[Reply, ...]:
     """Outermost first. The diagnostic alone when it has words; else the human part's words behind it."""
     kind, diagnostic = typed(group.get("diagnostic-code", ""))
+    if len(diagnostic) <= _EMPTY_LIMIT and _CODES.sub("", diagnostic).strip(_AROUND).lower() in _EMPTY:
+        diagnostic = ""
     if kind == "x-notes" and has_words(words := human.about(recipient)):
         # Domino cuts the field at any place; the text has the same words whole.
         diagnostic = words if "".join(diagnostic.split()) in "".join(words.split()) else diagnostic
@@ -211,7 +247,7 @@ def _replies(
     said = human.said_to(recipient)
     if said is not None:
         return (*outer, read_reply(said.reply, stage=said.stage, host=said.host or remote, time=time))
-    words = human.about(recipient) or human.remote() or human.whole()
+    words = human.about_program(_program(group)) or human.about(recipient) or human.remote() or human.whole()
     if kind == "x-unix" and (said_by_program := human.program_words()):
         return (*outer, read_reply(words, time=time), read_reply(said_by_program, time=time))
     if not has_words(words):
@@ -220,6 +256,12 @@ def _replies(
     status = _TRIPLE.search(group.get("status", ""))
     told = (*outer, read_reply(words, time=time)) if has_words(words) else outer
     return human.with_context(told, status.group(1) if status else None)
+
+
+def _program(group: Group) -> str:
+    """The pipe or file that a recipient's alias led to (sendmail); "" for a mailbox."""
+    name = typed(group.get("x-actual-recipient", ""))[1]
+    return name if name[:1] in ("|", "/") else ""
 
 
 def _is_expired(words: str) -> bool:

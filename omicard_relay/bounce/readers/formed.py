@@ -9,6 +9,7 @@ from omicard_relay.bounce.forms import CompiledForm, FormBook
 from omicard_relay.bounce.human import HumanPart
 from omicard_relay.bounce.letter import Letter
 from omicard_relay.bounce.readers.arf import complaint
+from omicard_relay.bounce.readers.decoy import Decoy
 from omicard_relay.bounce.readers.plain import general_stanzas, report_evidence
 from omicard_relay.bounce.result import MailReading, reading
 from omicard_relay.bounce.stanzas import Stanza
@@ -20,17 +21,21 @@ __all__ = ["Formed"]
 class Formed:
     """The reader of known forms."""
 
-    def __init__(self, book: FormBook) -> None:
-        self._book = book
+    def __init__(self, book: FormBook, decoy: Decoy) -> None:
+        self._book, self._decoy = book, decoy
 
     def read(self, letter: Letter) -> MailReading | None:
         form = self._book.form_of(letter)
         if form is None:
             return None
+        # A mail with a report's subject and no other mark of a mail system was not shown to the reader of decoys.
+        is_report = form.form.kind is MailKind.DSN
+        if is_report and not letter.looks_like_report and (lure := self._decoy.lure(letter)) is not None:
+            return lure
         note = f"form {form.form.id}"
         if form.form.kind is MailKind.ARF:
             return complaint(letter, {}, [one.recipient for one in form.stanzas(letter) if "@" in one.recipient], note)
-        if form.form.kind is not MailKind.DSN:
+        if not is_report:
             return reading(letter, form.form.kind, (), note)
         return _report(letter, form, note)
 

@@ -14,11 +14,11 @@ from omicard_relay.bounce.fields import RECIPIENT_LIMIT
 from omicard_relay.bounce.human import HumanPart
 from omicard_relay.bounce.letter import Letter
 from omicard_relay.bounce.origins import original_of
-from omicard_relay.bounce.recipients import completed, list_of, our_addresses, returned_recipient
+from omicard_relay.bounce.recipients import completed, forwarded_from, list_of, our_addresses, returned_recipient
 from omicard_relay.bounce.result import MailReading, reading
 from omicard_relay.bounce.says import Says
 from omicard_relay.bounce.stanzas import Stanza, has_code, read_stanzas
-from omicard_relay.bounce.text import addresses_in, first_address, has_words, spaced
+from omicard_relay.bounce.text import addresses_in, has_words, spaced
 from omicard_relay.bounce.usernames import bare_stanzas
 from omicard_relay.mail import Evidence, MailKind, Reply, Road, Stage, read_reply
 from omicard_relay.tables.responders import Means, Responders, Where
@@ -93,7 +93,7 @@ def general_stanzas(letter: Letter) -> tuple[Stanza, ...]:
         by_key = {stanza.recipient.lower(): stanza for stanza in told}
         return tuple(by_key.get(name.lower()) or Stanza(recipient=name, words=human.about(name)) for name in names)
     if told:
-        return _without_originals(told)
+        return _without_originals(_of_list(told, list_of(letter.sender)))
     name = returned_recipient(letter) or _named_in_subject(letter) or list_of(letter.sender)
     if not name and not letter.from_daemon and letter.sender.lower() in letter.own_words.lower():
         # The mailbox that answers tells of itself.
@@ -101,6 +101,13 @@ def general_stanzas(letter: Letter) -> tuple[Stanza, ...]:
     if name:
         return (Stanza(recipient=name, words=""),)
     return tuple(replace(one, recipient=completed(one.recipient, letter)) for one in bare_stanzas(letter.own_words))
+
+
+def _of_list(told: tuple[Stanza, ...], name: str) -> tuple[Stanza, ...]:
+    """The stanzas with the list in the place of its owner, whom its manager names for questions."""
+    if not name or not any(list_of(stanza.recipient) == name for stanza in told):
+        return told
+    return tuple(replace(one, recipient=name) if list_of(one.recipient) == name else one for one in told)
 
 
 def _named_in_subject(letter: Letter) -> str:
@@ -136,7 +143,7 @@ def report_evidence(letter: Letter, human: HumanPart, stanza: Stanza, action: st
         recipient=stanza.recipient,
         original_recipient=stanza.original
         or human.origin(stanza.recipient)
-        or (first_address(letter.returned.get("x-original-to")) if human.recipients == 1 else ""),
+        or (forwarded_from(letter, stanza.recipient) if human.recipients == 1 else ""),
         replies=replies,
         dsn_action=action,
         status=status.group(1) if status else replies[-1].enhanced_status if replies else None,
