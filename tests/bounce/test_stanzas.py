@@ -78,3 +78,11 @@ def test_code_before_words(words: str, speaks: bool) -> None:
 def test_any_text_never_raises(text: str) -> None:
     read_stanzas(text)
     remote_words(text)
+
+
+def test_recipients_in_a_numbered_table_keep_their_own_words() -> None:
+    text = "1. ann@far.example   結果:帳號不存在\n2. bob@far.example   結果:信箱已滿\n"
+    assert [(one.recipient, one.words) for one in read_stanzas(text)] == [
+        ("ann@far.example", "結果:帳號不存在"),
+        ("bob@far.example", "結果:信箱已滿"),
+    ]

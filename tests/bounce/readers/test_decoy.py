@@ -104,3 +104,32 @@ def test_notice_of_a_system_is_other(head: str, body: str) -> None:
 )
 def test_real_report_stays_one(head: str, body: str) -> None:
     assert kind(head, body) is MailKind.DSN
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (
+            "Return-Path: <it@lure.example>",
+            "4 messages were kept back (5.2.2). Release messages now: https://lure.example/r",
+        ),
+        ("Return-Path: <>", "Click here to restore 4 messages that failed (5.2.2): https://lure.example/r"),
+        ("Return-Path: <it@lure.example>", "请点击下面的按钮激活您的账户，否则邮箱会被关闭。 https://lure.example/r"),
+        ("Return-Path: <it@lure.example>", "Klicken Sie hier, um die Nachrichten freizugeben: https://lure.example/r"),
+    ],
+    ids=["ordinary-path", "null-path", "chinese", "german"],
+)
+def test_lure_that_quotes_a_code_and_names_nobody_is_none(head: str, body: str) -> None:
+    assert kind(f"{head}\nFrom: Mail Delivery <postmaster@lure.example>\nSubject: Undelivered mail", body) is (
+        MailKind.NOT_A_BOUNCE
+    )
+
+
+def test_lure_with_the_subject_of_a_known_form_is_none() -> None:
+    head = "Return-Path: <it@lure.example>\nFrom: Office <it@lure.example>\nSubject: 退信提醒"
+    assert kind(head, "邮件投递失败。请点击链接验证帐户。https://lure.example/r") is MailKind.NOT_A_BOUNCE
+
+
+def test_lure_that_names_a_recipient_and_a_reply_is_a_report() -> None:
+    head = "Return-Path: <gate@far.example>\nFrom: postmaster@far.example\nSubject: Undeliverable: Spring"
+    assert kind(head, "ann@far.example: 550 5.7.1 held; click here to release") is MailKind.DSN

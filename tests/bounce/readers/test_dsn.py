@@ -313,3 +313,55 @@ def test_innermost_words_of_a_report_about_the_same_recipient_decide() -> None:
 
 def test_report_about_somebody_else_stands() -> None:
     assert only(nested("rfc822; tom.reed@meadow.example")).recipient == "tom.reed@meadow.example"
+
+
+def test_forward_that_the_returned_mail_tells() -> None:
+    raw = (
+        b"From: MAILER-DAEMON@mail.example\nTo: b@news.example\nSubject: Failure\nMIME-Version: 1.0\n"
+        b"Content-Type: multipart/report; report-type=delivery-status; boundary=b1\n\n--b1\n"
+        b"Content-Type: message/delivery-status\n\nReporting-MTA: dns; mail.example\n\n"
+        b"Final-Recipient: rfc822; ann@home.example\nAction: failed\nStatus: 5.1.1\n"
+        b"Diagnostic-Code: smtp; 550 5.1.1 nobody of that name\n\n--b1\nContent-Type: message/rfc822\n\n"
+        b"X-Forwarded-To: ann@home.example\nX-Forwarded-For: ann@work.example ann@home.example\n"
+        b"From: news@news.example\nTo: ann@work.example\n\nSpring\n--b1--\n"
+    )
+    found = only(raw)
+    assert (found.recipient, found.original_recipient) == ("ann@home.example", "ann@work.example")
+
+
+@pytest.mark.parametrize(
+    "diagnostic", ["smtp; 554 5.0.0 Delivery failed", "smtp; 550 failed", "x-unknown; see transcript"]
+)
+def test_diagnostic_that_says_nothing_gives_way_to_the_text(diagnostic: str) -> None:
+    raw = (
+        b"From: MAILER-DAEMON@mail.example\nTo: b@news.example\nSubject: Failure\nMIME-Version: 1.0\n"
+        b"Content-Type: multipart/report; report-type=delivery-status; boundary=b1\n\n--b1\n"
+        b"Content-Type: text/plain\n\n<ann@far.example>: 552 5.2.2 no room for her letters\n\n--b1\n"
+        b"Content-Type: message/delivery-status\n\nReporting-MTA: dns; mail.example\n\n"
+        b"Final-Recipient: rfc822; ann@far.example\nAction: failed\nStatus: 5.0.0\nDiagnostic-Code: "
+        + diagnostic.encode()
+        + b"\n\n--b1--\n"
+    )
+    reply = only(raw).reply
+    assert reply is not None
+    assert "no room for her letters" in reply.innermost
+
+
+def test_program_behind_an_alias_has_the_words_of_its_shell() -> None:
+    raw = (
+        b"From: MAILER-DAEMON@mail.example\nTo: b@news.example\nSubject: Failure\nMIME-Version: 1.0\n"
+        b"Content-Type: multipart/report; report-type=delivery-status; boundary=b1\n\n--b1\n"
+        b'Content-Type: text/plain\n\n"|/opt/bin/sorter ann"\n    (reason: Service unavailable)\n'
+        b"    (expanded from: <ann@mail.example>)\n<bob@mail.example>\n    (reason: 550 5.1.1 User unknown)\n\n"
+        b"   ----- Transcript of session follows -----\nsh: sorter not available for sendmail programs\n\n--b1\n"
+        b"Content-Type: message/delivery-status\n\nReporting-MTA: dns; mail.example\n\n"
+        b"Final-Recipient: RFC822; ann@mail.example\nX-Actual-Recipient: X-Unix; |/opt/bin/sorter ann\n"
+        b"Action: failed\nStatus: 5.0.0\n\n"
+        b"Final-Recipient: RFC822; bob@mail.example\nAction: failed\nStatus: 5.1.1\n"
+        b"Diagnostic-Code: X-Unix; 550 5.1.1 User unknown\n\n--b1--\n"
+    )
+    ann, bob = MailReader().read(raw).evidence
+    assert ann.reply is not None
+    assert ann.reply.innermost == "sh: sorter not available for sendmail programs"
+    assert bob.reply is not None
+    assert "User unknown" in bob.reply.innermost
