@@ -288,10 +288,10 @@ def _is_open(known: _Known, reply: Reply, evidence: Evidence) -> bool:
     return holds(known.conditions, reply, evidence)
 
 
-def _remember(memory: dict[_K, _T], key: _K, value: _T, size: int, most: int = _REMEMBERED) -> None:
+def _remember(memory: dict[_K, _T], key: _K, value: _T, size: int, most: int = 0) -> None:
     """Keep the result for a short text and short names; a full memory begins anew, which costs less than keeping its order."""
     if size <= _REMEMBERED_SIZE:
-        if len(memory) >= most:
+        if len(memory) >= (most or _REMEMBERED):
             memory.clear()
         memory[key] = value
 

@@ -44,10 +44,12 @@ def remembered(judge: Judge) -> int:
 
 def test_a_flood_of_different_replies_does_not_fill_the_memory(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "_REMEMBERED", 50)
+    monkeypatch.setattr(judging, "_WORDINGS", 50)
     for number in range(400):
         judge.judge_text(f"550 user {number} unknown here", recipient=f"ann@d{number}.example")
         assert len(judge._told) <= 50
         assert len(judge._read_before) <= 50
+        assert len(judge._wordings) <= 50
 
 
 @pytest.mark.parametrize("size", [2_000, 25_000])
