@@ -40,7 +40,8 @@ _LABEL = (
 )
 _BEFORE = re.compile(
     r"[\s<\[('\"*•·+|=>◆■●・-]{0,20}(?:\d{1,3}[.)] ?|\(\d{1,3}\) ?)?"
-    rf"(?:{_LABEL}(?:[ \t]{{0,3}}(?:/|[A-Za-z]{{2,20}})[ \t]{{0,3}}){{0,2}}(?:\s{{0,5}}[:：=|]|(?<=\bto))\s{{0,10}})?"
+    rf"(?:{_LABEL}(?:[ \t]{{0,3}}(?:/|(?!unser|our\b|nos\b|nuestr|nostr|onze\b)[A-Za-z]{{2,20}})[ \t]{{0,3}}){{0,2}}"
+    r"(?:\s{0,5}[:：=|]|(?<=\bto))\s{0,10})?"
     r"[<\[('\"]{0,3}\s?(?:mailto:|smtp:|rfc822;\s?)?$",
     re.I,
 )
@@ -69,7 +70,8 @@ _ORIGIN_LINE = re.compile(
 )
 # An address to write to, or the person that is spoken to.
 _CONTACT = re.compile(
-    r"\b(?:contact|help|questions?|support|assistance|write to|e-?mail us|reach us|visit|forward this|report this"
+    r"\b(?:contact|adressen uns\w{0,5}|addresses of our|our addresses|adresses de nos"
+    r"|help|questions?|support|assistance|write to|e-?mail us|reach us|visit|forward this|report this"
     r"|dear|hello|hi"
     r"|kontakt\w{0,6}|hilfe|fragen|vragen|domande|dudas|dúvidas|contactez|contacte|contatt\w{1,4}|обращайтесь"
     r"|вопрос\w{0,4}"
@@ -176,7 +178,8 @@ def read_stanzas(
         key = address.lower()
         old = stanzas.get(key)
         if old is None or _weight(words) > _weight(old.words):
-            region = "\n".join(lines[number : min(end, number + _ORIGIN_LINES)]) if origins else ""
+            # Sendmail writes a pipe where it names a recipient: what follows is said of that one.
+            region = "\n".join(lines[number : min(end, number + _ORIGIN_LINES)]).split('\n"|')[0] if origins else ""
             stanzas[key] = Stanza(recipient=address, words=words, original=original_of(region, address))
         if len(stanzas) >= RECIPIENT_LIMIT:
             break
@@ -295,6 +298,8 @@ def _from_prose(lines: list[str], not_these: set[str], our_domains: frozenset[st
     """The addresses that sentences name, each with its paragraph and what a server says below."""
     found: dict[str, Stanza] = {}
     for number, line in enumerate(lines):
+        # The last address of the line that is only named for contact: others in a row with it are too.
+        passed = ""
         for item in addresses_in(line[:2_000]):
             key = item.address.lower()
             if key in not_these or key in found or key.partition("@")[0] in _PROSE_SKIP or len(found) >= 20:
@@ -302,7 +307,12 @@ def _from_prose(lines: list[str], not_these: set[str], our_domains: frozenset[st
             before = line[max(0, item.start - 80) : item.start]
             if not before.strip() and number and _ASKS_END.search(lines[number - 1][-60:]):
                 continue
-            if _CONTACT.search(before) or _IDENTITY.search(before):
+            if (
+                _CONTACT.search(before)
+                or _IDENTITY.search(before)
+                or (passed and before.rstrip(" ,;/<").endswith(passed))
+            ):
+                passed = item.address
                 continue
             paragraph = _paragraph(lines[number : number + 20])
             after = "\n".join(lines[number + 1 : number + 60])

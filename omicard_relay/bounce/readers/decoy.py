@@ -23,6 +23,8 @@ __all__ = ["Decoy"]
 
 #: Characters of the text in which a lure is looked for.
 _LIMIT = 2_000
+#: Characters of it in which a carrier names what it carries.
+_OPENING = 300
 #: A server's reply, or the enhanced status code that stands in its place.
 _REPLY = re.compile(r"(?<![\d.])[45]\d\d[ -]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?![\d.])")
 # Goods that could not be delivered, by carriers and shops.
@@ -51,7 +53,7 @@ class Decoy:
             return reading(letter, MailKind.NOT_A_BOUNCE, (), "a mailing, no report")
         if is_by_person(letter) and first_address(letter.head.get("return-path")) and not letter.returned.get("from"):
             return reading(letter, MailKind.NOT_A_BOUNCE, (), "a person's mail about a report")
-        if not letter.from_daemon and _PARCEL(letter.subject[:300]) and not _speaks_of_mail(letter):
+        if not letter.from_daemon and _is_about_goods(letter) and not _speaks_of_mail(letter):
             return reading(letter, MailKind.NOT_A_BOUNCE, (), "a delivery of goods, no mail")
         return self.lure(letter)
 
@@ -61,6 +63,17 @@ class Decoy:
         if not self._responders.says(Means.LURE, text) or _quotes_reply(letter, text):
             return None
         return reading(letter, MailKind.NOT_A_BOUNCE, (), "a lure, no report")
+
+
+def _is_about_goods(letter: Letter) -> bool:
+    """Whether the subject speaks of goods, or the first words do and no address stands there but the sender's own domain's."""
+    if _PARCEL(letter.subject[:300]):
+        return True
+    words = letter.own_words[:_LIMIT]
+    if not _PARCEL(words[:_OPENING]):
+        return False
+    home = letter.sender.partition("@")[2].lower()
+    return all(found.address.lower().endswith(f"@{home}") for found in addresses_in(words))
 
 
 def _speaks_of_mail(letter: Letter) -> bool:

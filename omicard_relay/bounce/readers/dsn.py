@@ -93,6 +93,13 @@ _EMPTY = frozenset(
 _EMPTY_LIMIT = 60
 _CODES = re.compile(r"(?<![\d.])[45](?:\d\d|\.\d{1,3}\.\d{1,3})(?![\d.])")
 _AROUND = " \t\r\n-.:;,#()<>[]\"'"
+# A refusal without a cause (a filter's or router's own): its report tells people more.
+_BARE = re.compile(
+    r"(?:smtp;?\s?)?(?:(?:message|mail|e-?mail|envelope|upstream|transaction|request) "
+    r"(?:rejected|refused|blocked|denied|error|failed)|rejected|refused|blocked)"
+    r"(?:[ ,;:-]{1,4}(?:(?:please )?(?:check|see|visit) )?https?:\S{1,200})?",
+    re.I,
+)
 #: Postfix's word for an address that a probe (`sendmail -bv`) found good: no mail was delivered or refused.
 _PROBED = "deliverable"
 
@@ -240,6 +247,8 @@ def _replies(
         reply = replace(reply, host=remote) if remote and not reply.host else reply
         # Exchange reports "message expired" and tells only people what the server had answered each time.
         inner = human.remote(unless=_EXPIRED) if _is_expired(reply.innermost) else ""
+        if human.recipients == 1 and _BARE.fullmatch(_CODES.sub("", diagnostic).strip(_AROUND)):
+            inner = human.remote() or human.about(recipient) or human.whole()
         return (reply, read_reply(inner, time=time)) if has_words(inner) else (reply,)
     outer = (read_reply(diagnostic, host=remote, time=time),) if diagnostic else ()
     if _action(group) in ("delivered", "relayed", "expanded"):

@@ -38,7 +38,7 @@ _RESPONDS = frozenset({Means.AUTOMATIC, Means.ABSENT, Means.LEFT, Means.CLOSED, 
 _HOLDS = frozenset({Means.CHALLENGE, Means.HELD, Means.LURE})
 # A mail's identity, or fields of it, that a notice quotes.
 _QUOTES = re.compile(
-    r"message-id|^\W{0,10}(?:subject|betreff|objet|asunto|assunto|oggetto|主旨|主題|主题|件名|제목|тема)\s?[:：|]",
+    r"message-id|^\W{0,10}(?:subject|betreff|objet|asunto|assunto|oggetto|主旨|主題|主题|件名|제목|тема)\s{0,5}[:：|]",
     re.I | re.M,
 )
 
@@ -94,7 +94,11 @@ def _marks(letter: Letter) -> int:
     automatic = letter.auto_submitted.startswith("auto-")
     if not (letter.null_reverse_path or automatic or is_system(letter)):
         return 0
-    if not letter.null_reverse_path and (letter.is_answer or any(head.get(name) for name in _PROGRAM_FIELDS)):
+    queued = head.get("precedence").lower() in _QUEUES
+    if not letter.null_reverse_path and any(head.get(name) for name in _PROGRAM_FIELDS):
+        return 0
+    if letter.is_answer and not (letter.null_reverse_path or (queued and is_system(letter))):
+        # A script may keep the subject behind a `Re:`; then it must say twice that it is one.
         return 0
     returned = bool(letter.returned.get("from") or letter.returned.get("subject"))
     if is_by_person(letter):
@@ -102,7 +106,7 @@ def _marks(letter: Letter) -> int:
     if not (letter.null_reverse_path or automatic or returned) and letter.sender.partition("@")[0].lower() in _ROLES:
         return 0
     marks = 2 * letter.null_reverse_path + (2 if letter.auto_submitted == "auto-generated" else automatic)
-    marks += bool(head.get("x-auto-response-suppress")) or head.get("precedence").lower() in _QUEUES
+    marks += bool(head.get("x-auto-response-suppress")) or queued
     marks += is_system(letter) + letter.tells_failure
     marks += 2 * returned
     own = letter.own_words[:_LIMIT]

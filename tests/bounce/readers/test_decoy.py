@@ -133,3 +133,12 @@ def test_lure_with_the_subject_of_a_known_form_is_none() -> None:
 def test_lure_that_names_a_recipient_and_a_reply_is_a_report() -> None:
     head = "Return-Path: <gate@far.example>\nFrom: postmaster@far.example\nSubject: Undeliverable: Spring"
     assert kind(head, "ann@far.example: 550 5.7.1 held; click here to release") is MailKind.DSN
+
+
+def test_goods_that_are_only_named_in_the_text_are_no_bounce() -> None:
+    mail = (
+        b"Return-Path: <hello@carrier.example>\r\nFrom: Carrier <hello@carrier.example>\r\nTo: news@shop.example\r\n"
+        b"Auto-Submitted: auto-generated\r\nSubject: Delivery failed\r\n\r\n"
+        b"Your package 771 was undeliverable: nobody at home. Write to desk@carrier.example.\r\n"
+    )
+    assert read_mail(mail).kind is MailKind.NOT_A_BOUNCE

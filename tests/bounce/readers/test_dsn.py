@@ -365,3 +365,29 @@ def test_program_behind_an_alias_has_the_words_of_its_shell() -> None:
     assert ann.reply.innermost == "sh: sorter not available for sendmail programs"
     assert bob.reply is not None
     assert "User unknown" in bob.reply.innermost
+
+
+def test_bare_refusal_is_told_in_full_by_the_text() -> None:
+    group = (
+        "Final-Recipient: rfc822; ruth.hall@harbour.example\nAction: failed\nStatus: 5.7.1\n"
+        "Diagnostic-Code: smtp; 550 5.7.1 Mail refused, see https://help.harbour.example/550"
+    )
+    text = "Your mail to ruth.hall@harbour.example was stopped: virus found in the attachment.\n"
+    item = READ(report(group, text=text)).evidence[0]
+    assert item.replies[0].reply_code == 550
+    verdict = JUDGE.judge(item)
+    assert verdict is not None
+    assert verdict.bounce_code == 930
+
+
+def test_origin_of_a_pipe_is_not_that_of_the_recipient_above() -> None:
+    groups = [
+        "Final-Recipient: RFC822; ruth@sea.example\nAction: failed\nStatus: 5.3.5\nDiagnostic-Code: SMTP; 553 5.3.5 error",
+        "Final-Recipient: RFC822; desk@harbour.example\nX-Actual-Recipient: X-Unix; |/opt/sort\nAction: failed\nStatus: 5.3.0",
+    ]
+    text = (
+        "   ----- The following addresses had permanent fatal errors -----\n<ruth@sea.example>\n"
+        '    (reason: 553 5.3.5 error)\n"|/opt/sort"\n    (expanded from: <desk@harbour.example>)\n'
+    )
+    found = READ(report(*groups, text=text))
+    assert [one.original_recipient for one in found.evidence] == ["", ""]

@@ -98,3 +98,20 @@ def test_what_a_list_passes_on_is_no_report() -> None:
     assert (
         read(head, "News", "You are not allowed to post to this mailing list, it says.").kind is MailKind.NOT_A_BOUNCE
     )
+
+
+def test_script_may_keep_the_subject_and_name_other_addresses_for_contact() -> None:
+    head = "Return-Path: <robot@far.example>\nFrom: Robot <robot@far.example>\nPrecedence: bulk\n"
+    body = (
+        "Ihre E-Mail an ann.lee@far.example konnte nicht zugestellt werden.\n\n"
+        "Adressen unserer Häuser: nord@far.example, sued@far.example"
+    )
+    found = read(head, "Re: Ihre Bestellung", body)
+    assert (found.kind, [one.recipient for one in found.evidence]) == (MailKind.DSN, ["ann.lee@far.example"])
+
+
+def test_person_who_answers_is_none() -> None:
+    found = read(
+        PERSON + "Precedence: bulk\n", "Re: News", "Ihre E-Mail an bob.lee@far.example wurde nicht zugestellt."
+    )
+    assert found.kind is MailKind.NOT_A_BOUNCE
