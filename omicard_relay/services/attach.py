@@ -134,7 +134,12 @@ def _check_user(postconf: Postconf, snippets: Sequence[Snippet], deployment: Dep
 
 
 def _check_tables(postconf: Postconf, snippets: Sequence[Snippet]) -> None:
-    """A table of a type that Postfix lacks would defer every mail."""
+    """A table of a type that Postfix lacks would defer every mail; one without a next hop would go around a relayhost."""
+    if any(snippet.our_table for snippet in snippets) and (relayhost := postconf.effective("relayhost")):
+        raise PostfixError(
+            f"This Postfix sends everything to `relayhost = {relayhost[:100]}`, so nothing is to be steered here; install "
+            "steering on the machine that speaks with the receivers."
+        )
     if any(snippet.our_table for snippet in snippets) and "lmdb" not in postconf.table_types():
         raise PostfixError(
             "This Postfix cannot read LMDB tables (`postconf -m` does not list lmdb); install them, on Debian and Ubuntu "

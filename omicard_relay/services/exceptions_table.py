@@ -108,7 +108,8 @@ class ExceptionsTable:
         new: dict[bytes, bytes] = {}
         for entry in put:
             key, value = _octets(key_of(entry.key)), _octets(entry.value)
-            if _is_fit(key, pages.KEY_LIMIT) and _is_fit(value, pages.VALUE_LIMIT):
+            # `*` would be the entry of all mail (transport(5)).
+            if key != b"*" and _is_fit(key, pages.KEY_LIMIT) and _is_fit(value, pages.VALUE_LIMIT):
                 new[key] = pages.stored(value, entry.expires)
             else:
                 self.refused += 1

@@ -31,6 +31,8 @@ MAP_NAME = b"statusfilter"
 _KEY = re.compile(rb"([45])\.(\d{1,3})\.(\d{1,3}) (.+)", re.DOTALL)
 #: Our own words before a text: of this filter, or of the exceptions table.
 _OURS = re.compile(r"\[9[0-3][0-9]\] ")
+#: A server that says so in so many words means its 4xx; what it comes to, the plan decides after the attempt.
+_LATER = re.compile(r"\b(?:try(?:ing)? again|retry|later|temporar|at this time|at the moment)", re.IGNORECASE)
 #: Texts that are remembered, and how long one may be: together below some 10 MB.
 _REMEMBERED, _LONGEST = 8_192, 1_000
 
@@ -70,6 +72,8 @@ class _Judged(msgspec.Struct, frozen=True, gc=False):
     reply_class: int | None
     action: Action
     provider: str
+    #: Whether a 4xx may become final at the first word: only for what the address itself is to blame for.
+    may_harden: bool
 
 
 class StatusFilter:
@@ -132,11 +136,13 @@ class StatusFilter:
             return None
         is_final = found[1] == b"5"
         verdict, action = judged.verdict, judged.action
+        if judged.reply_class is None or judged.reply_class != int(found[1]):
+            # Nobody spoke: that a host does not answer now is no last word. Or Postfix has changed the class itself, as it
+            # does at the greeting, after a log-in that failed, and with `soft_bounce`: it has its reasons.
+            return None
         if self._decide is not None:
-            reply_class = judged.reply_class if judged.reply_class is not None else int(found[1])
-            action = self._decide(judged.provider, verdict, reply_class, action, text)
-        elif judged.reply_class is None:
-            # Nobody spoke: that a host does not answer now is no last word, and Postfix has a schedule for it.
+            action = self._decide(judged.provider, verdict, judged.reply_class, action, text)
+        if not is_final and action is Action.RETURN and not judged.may_harden:
             return None
         if action is Action.ALERT or is_final is (action is Action.RETURN):
             return None
@@ -179,7 +185,9 @@ class StatusFilter:
         if verdict is None:
             return None
         action, _ = action_of(verdict, reply.reply_class, rules.policies)
-        return _Judged(verdict, reply.reply_class, action, self._provider(reply))
+        is_address = rules.policies.codes[verdict.bounce_code].address
+        may_harden = is_address and _LATER.search(reply.innermost) is None
+        return _Judged(verdict, reply.reply_class, action, self._provider(reply), may_harden)
 
     def _provider(self, reply: Reply) -> str:
         host = (reply.host or "").lower().rstrip(".")

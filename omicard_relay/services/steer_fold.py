@@ -55,6 +55,8 @@ class _Unwritten:
     snapshot: Snapshot | None
     look: Look
     advanced: Advanced
+    #: The policy by which it was folded: another one may be in force when it is written at last.
+    policy: bytes
 
 
 @dataclass(slots=True)
@@ -146,7 +148,8 @@ class Folder:
             imported = steering_inputs.counts_after(tx, self.last_counts)
         if imported:
             return self._import(imported, now)
-        lines = [line for line in look.lines if line.is_evidence]
+        all_lines = [line for line in look.lines if self._is_steered(line)]
+        lines = [line for line in all_lines if line.is_evidence]
         name = self.setup.provider_of
         seen = [sightings.seen_of(line, name) for line in lines]
         seen += [sightings.seen_of_complaint(one, name) for one in complaints]
@@ -154,7 +157,7 @@ class Folder:
         if complaints:
             self.last_complaint = complaints[-1].id
         self._folds += len(seen)
-        decisions = self._decide(look.lines, lines, seen, now)
+        decisions = self._decide(all_lines, lines, seen, now)
         lanes = self._changed_lanes(seen, now)
         step = None
         if seen or lanes:
@@ -175,7 +178,7 @@ class Folder:
         decisions = [replace(one, step=self.number) for one in decisions]
         by_id = {line.id: line for line in lines}
         advanced = Advanced(
-            lines=look.lines,
+            lines=all_lines,
             decided=[(by_id[one.attempt_id], one) for one in decisions],
             is_all=look.is_all,
             folded=len(seen),
@@ -184,7 +187,15 @@ class Folder:
             self._folds > 0 and (self._snapshot_at is None or now - self._snapshot_at >= _SNAPSHOT_TIME)
         )
         snapshot = self._state(now, top=look.top) if step is not None and due else None
-        return _Unwritten(step=step, decisions=decisions, snapshot=snapshot, look=look, advanced=advanced)
+        return _Unwritten(
+            step=step, decisions=decisions, snapshot=snapshot, look=look, advanced=advanced, policy=self.setup.content
+        )
+
+    def _is_steered(self, line: Line) -> bool:
+        """Whether it went by a road of ours or by Postfix's plain one, not by one that the site itself has chosen for it."""
+        if line.program != "smtp" or not line.transport or not line.is_of(self.names):
+            return True
+        return line.lane[0] in {ip.name for ip in self.setup.ips}
 
     def _decide(self, all_lines: list[Line], lines: list[Line], seen: list[Seen], now: datetime) -> list[Decided]:
         """Plans for this machine's failures that nothing came after in the same look."""
@@ -263,7 +274,9 @@ class Folder:
         )
         look = Look(lines=[], top=self.reader.top, is_all=False)
         done = Advanced(lines=[], decided=[], is_all=False)
-        return _Unwritten(step=step, decisions=[], snapshot=self._state(now), look=look, advanced=done)
+        return _Unwritten(
+            step=step, decisions=[], snapshot=self._state(now), look=look, advanced=done, policy=self.setup.content
+        )
 
     def _state(self, now: datetime, *, top: int | None = None) -> Snapshot:
         return Snapshot(
@@ -282,7 +295,7 @@ class Folder:
         if one.step is not None:
             try:
                 with self.store.write() as tx:
-                    steering_inputs.add_policy(tx, one.step.policy, self.setup.content, now=now)
+                    steering_inputs.add_policy(tx, one.step.policy, one.policy, now=now)
                     steering.add_step(tx, one.step, one.decisions, one.snapshot)
                     if one.snapshot is not None:
                         steering.thin_snapshots(tx, self.node, before=now - _THIN_AFTER)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -94,6 +95,7 @@ class _Service:
         )
         self._actor: Actor | None = None
         self._filter: StatusFilter | None = None
+        self._thread: StatusFilterThread | None = None
         self._counted: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self._alerted: dict[tuple[str, str], float] = {}
@@ -142,6 +144,7 @@ class _Service:
             table=table,
             mode=self._folder.mode,
             has_other_mail=self._has_other_mail,
+            is_gone=self._is_gone,
             limit=self._settings.steer.table_limit,
             most_wakes=self._settings.steer.wake_most,
         )
@@ -170,9 +173,9 @@ class _Service:
             provider_of=lambda host: self._folder.setup.provider_of(host, ""),
             mode_of=lambda provider, code: FilterMode(self._folder.mode(code, provider)),
         )
-        thread = StatusFilterThread(self._filter, steer.host, steer.port)
-        thread.start()
-        return thread
+        self._thread = StatusFilterThread(self._filter, steer.host, steer.port)
+        self._thread.start()
+        return self._thread
 
     def _filter_action(self, provider: str, verdict: Verdict, reply_class: int, action: Action, text: str) -> Action:
         return self._folder.steer.filter_action(provider, verdict, reply_class, action, text)
@@ -188,8 +191,9 @@ class _Service:
             self._actor.table.close()
 
     def is_well(self) -> bool:
-        """Whether rounds come to an end: a store that is gone is no fault of this process."""
-        return time.monotonic() - self._round_at < _HUNG_SECONDS
+        """Whether rounds come to an end and the filter answers: a store that is gone is no fault of this process."""
+        is_answering = self._thread is None or self._thread.is_alive
+        return is_answering and time.monotonic() - self._round_at < _HUNG_SECONDS
 
     # --- the loop
 
@@ -238,12 +242,19 @@ class _Service:
             )
         return done.wake
 
-    def _has_other_mail(self, address: str, queue_id: str) -> bool:
+    def _has_other_mail(self, addresses: Collection[str], queue_ids: Collection[str]) -> bool:
         try:
             with self._store.read() as tx:
-                return steering_waits.has_other_mail(tx, address, queue_id, _now() - _IN_QUEUE)
+                return steering_waits.has_other_mail(tx, addresses, queue_ids, _now() - _IN_QUEUE)
         except StoreError:
             return True  # nobody knows: it waits
+
+    def _is_gone(self, queue_id: str) -> bool:
+        try:
+            with self._store.read() as tx:
+                return steering_waits.is_gone(tx, queue_id)
+        except StoreError:
+            return False
 
     def _every_minute(self) -> None:
         now = time.time()

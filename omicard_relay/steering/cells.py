@@ -78,14 +78,16 @@ class Cell(msgspec.Struct, kw_only=True):
 
     def show(self, now: float, model: Model) -> None:
         """Renews the shown counts; those that have faded away are forgotten."""
-        self.stamp = self.trials
-        self.shown = {}
+        shown: dict[int, tuple[float, float]] = {}
         for place, (passes, failures, at) in list(self.counts.items()):
             fade = _faded(now - at, model)
             if (passes + failures) * fade < 0.02:
                 del self.counts[place]
             else:
-                self.shown[place] = (passes * fade, failures * fade)
+                shown[place] = (passes * fade, failures * fade)
+        # The status filter reads beside us, and tells new counts by the stamp: it comes last.
+        self.shown = shown
+        self.stamp = self.trials
 
     def weight(self, tries: int | None = None) -> float:
         """How many trials the shown counts are worth, of one class of retries or of all."""

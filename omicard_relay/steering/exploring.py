@@ -23,9 +23,9 @@ def sampled(
         means, weights = table.chances.mean[tries][other], table.chances.weight[tries][other]
         for bucket in range(COUNT):
             target = TARGETS[bucket]
-            if target * 1.0001 < rule.least or target * 0.97 > rule.most:
-                continue
             reached = target if is_first else age + target
+            if target * 1.0001 < rule.least or (reached - age) * 0.97 > rule.most:
+                continue
             if reached >= table.deadline or reached <= age:
                 continue
             mean, weight = means[bucket], weights[bucket]

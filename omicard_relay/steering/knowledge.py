@@ -52,6 +52,12 @@ class Knowledge:
         kinds = self._state.cells.get(level)
         return kinds.get(kind) if kinds is not None else None
 
+    def drop(self, provider: str) -> None:
+        """Forgets a provider: its counts, and the tables that were made of them."""
+        for kind in self._state.cells.pop(provider, ()):
+            self._tables.pop((provider, kind, ""), None)
+            self._tables.pop((provider, kind, provider), None)
+
     def table(self, provider: str, rule: RetryRule, kind: int) -> Table:
         """The table for this kind of reply at the provider."""
         family = EVERYONE + self._policy.family(provider)

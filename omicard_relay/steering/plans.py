@@ -32,6 +32,8 @@ _SURGE_REST, _FINAL_REST = 3600.0, 3600.0
 #: Retries spread over this part of their rest, so that they do not come all at once.
 _SPREAD = 0.08
 _OTHER_IP_REST = 5.0
+#: So many IPs at most are tried in a row: where none of them helps, it is the recipient, and all would be burnt for it.
+_MOST_IPS = 3
 
 
 def is_final(seen: Seen, rule: RetryRule) -> bool:
@@ -53,13 +55,15 @@ class Planner:
     ) -> None:
         self._policy, self._knowledge, self._lanes = policy, knowledge, lanes
         self._seed, self._chance = seed, chance
+        #: Whatever the codes between, no mail gets more attempts than the most that any code grants.
+        self._most = max(rule.attempts for rule in (*policy.rules.values(), *policy.overrides.values()))
 
     def plan(self, seen: Seen, thread: Thread, provider: ProviderState | None) -> Plan:
         """The plan after this failure; `thread` includes it."""
         code = seen.code if seen.code is not None else 900
         rule = self._policy.rule(code, seen.provider)
         deadline = self._policy.deadline(rule)
-        if thread.total >= rule.attempts:
+        if not self._left(rule, thread):
             return _returned("policy-attempts", {"code": code, "attempts": thread.total})
         if seen.time - seen.queued + rule.least >= deadline:
             return _returned("policy-deadline", {"code": code, "hours": round(deadline / 3600, 1)})
@@ -74,13 +78,14 @@ class Planner:
             return self._final(seen, thread, rule, table, own, provider)
         tries, age = tries_of(thread, rule), _age(seen, thread, rule)
         choice = table.choice(tries, age)
-        if choice is None and _weight(own) >= _ENOUGH:
+        is_known = choice is None and _weight(own) >= _ENOUGH
+        if is_known and is_returned(seen) and rule.scope == "recipient":
             return _returned("not-worth", {"code": code, "trials": round(_weight(own))})
         by_lanes = self._by_lanes(seen, thread, rule, choice.chance if choice is not None else 0.0)
         if by_lanes is not None:
             return by_lanes
         if choice is None:
-            return self._alone(seen, thread, rule)
+            return self._alone(seen, thread, rule, longest=is_known)
         share = self._policy.model.explore if rule.explore is None else rule.explore
         if share and _weight(own) < _UNKNOWN:
             share = max(share, self._policy.model.explore_unknown)
@@ -129,6 +134,9 @@ class Planner:
             return self._at(seen, thread, rule, rest, "explores", 0.0, {"code": rule.code}, explores=True)
         return _returned("verdict-final", {"code": rule.code, "trials": round(known)})
 
+    def _left(self, rule: RetryRule, thread: Thread) -> int:
+        return max(0, min(rule.attempts - thread.run, self._most - thread.total))
+
     def _is_surge(self, provider: ProviderState) -> bool:
         """Whether final replies have become far more than they were: the receiver's directory may be out."""
         (final, all_), (before, before_all) = provider.recent, provider.earlier
@@ -137,8 +145,9 @@ class Planner:
         share = final / all_
         return share >= self._policy.model.surge_share and before / before_all < share / 2
 
-    def _alone(self, seen: Seen, thread: Thread, rule: RetryRule) -> Plan:
-        rest = rest_alone(rule, thread.run - 1)
+    def _alone(self, seen: Seen, thread: Thread, rule: RetryRule, *, longest: bool = False) -> Plan:
+        """By the policy's own schedule, or its longest rest: for an outage whose end nobody knows, that nobody gives up."""
+        rest = rule.most if longest else rest_alone(rule, thread.run - 1)
         key = "policy-rest"
         return self._at(seen, thread, rule, rest, key, 0.0, {"code": rule.code, "minutes": round(rest / 60, 1)})
 
@@ -188,22 +197,27 @@ class Planner:
         if len(waits) < len(lanes):
             return None
         last = seen.queued + self._policy.deadline(rule) * NEARLY
-        rest = max(rule.least, min(min(waits), last) - now)
+        # Whoever pokes again and again makes its attempts last to the deadline: each age is so much more than the one before.
+        age, left = max(now - seen.queued, 60.0), max(1, self._left(rule, thread))
+        paced = age * ((max(self._policy.deadline(rule), age) / age) ** (1 / left) - 1)
+        rest = max(rule.least, min(max(min(waits), now + paced), last) - now)
         figures["minutes"] = round(rest / 60, 1)
         return self._at(seen, thread, rule, rest, "lane-rests", chance, figures, to="")
 
     def _other_ip(self, seen: Seen, thread: Thread, rule: RetryRule, chance: float) -> Plan | None:
         """A retry from another open IP at once, where there is one that this mail may not have tried."""
         lanes = self._lanes(seen.provider, seen.time)
-        if not rule.may_change_ip or not seen.ip or thread.run >= len(lanes):
+        if not rule.may_change_ip or not seen.ip or thread.run >= min(len(lanes), _MOST_IPS):
             return None
         others = [one for one in lanes if one.ip != seen.ip and one.rests_until is None and not one.is_probing]
         if not others:
             return None
         best = max(others, key=lambda one: one.share)
         figures: dict[str, str | int | float] = {"code": rule.code, "ip": best.ip}
-        # Which of the open ones is left to the lanes, unless there is but one.
-        ip = best.ip if len(others) == 1 else ""
+        # Which of the open ones is left to the lanes, where by then they cannot choose the one that failed.
+        then = seen.time + _OTHER_IP_REST * (1 + _SPREAD)
+        is_open = any(one.ip == seen.ip and not one.is_probing and (one.rests_until or 0.0) <= then for one in lanes)
+        ip = best.ip if is_open or len(others) == 1 else ""
         return self._at(seen, thread, rule, _OTHER_IP_REST, "other-ip", chance, figures, to=ip, least=_OTHER_IP_REST)
 
     # --- the plan itself --------------------------------------------------------------------------------------------
@@ -243,7 +257,7 @@ class Planner:
             at=at,
             ip=ip,
             chance=chance,
-            attempts_left=max(0, rule.attempts - thread.total),
+            attempts_left=self._left(rule, thread),
             explores=explores,
             reasons=tuple(reasons),
         )

@@ -138,7 +138,7 @@ class Steer:
         if len(state.providers) > model.most_providers:
             oldest = next(iter(state.providers))
             del state.providers[oldest]
-            state.cells.pop(oldest, None)
+            self._knowledge.drop(oldest)
 
     # --- planning ---------------------------------------------------------------------------------------------------
 

@@ -76,16 +76,23 @@ def grid_of(rule: RetryRule, deadline: float, model: Model, delay_weight: float)
     ages = sorted({0.0, *TARGETS, *(deadline * part for part in _LATE)})
     ages = [age for age in ages if age < deadline * NEARLY] + [deadline]
     is_first = rule.counted_from == "first"
+    # From the first attempt on, a target may lie beyond the longest rest: what is left of it then must not.
     usable = [
-        (b, TARGETS[b]) for b in range(COUNT) if rule.least <= TARGETS[b] * 1.0001 and TARGETS[b] * 0.97 <= rule.most
+        (b, TARGETS[b])
+        for b in range(COUNT)
+        if rule.least <= TARGETS[b] * 1.0001 and (is_first or TARGETS[b] * 0.97 <= rule.most)
     ]
     if not usable:
         near = bucket_of(rule.least)
         usable = [(near, max(TARGETS[near], rule.least))]
+    longest = max(rule.most, rule.least)
     rests, last = [], []
     for age in ages:
         reached = [(bucket, target if is_first else age + target) for bucket, target in usable]
-        rests.append(tuple((bucket, bisect_left(ages, end)) for bucket, end in reached if age * 1.05 < end <= deadline))
+        allowed = [
+            (bucket, end) for bucket, end in reached if age * 1.05 < end <= deadline and (end - age) * 0.97 <= longest
+        ]
+        rests.append(tuple((bucket, bisect_left(ages, end)) for bucket, end in allowed))
         rest = deadline * NEARLY - age
         near = bucket_of(deadline * NEARLY if is_first else rest)
         last.append(near if rule.least <= rest <= rule.most else -1)

@@ -12,11 +12,11 @@ DAY = 86_400.0
 
 
 def count_mail(lane: LaneState, now: float) -> None:
-    """Counts one mail of this day (UTC)."""
+    """Counts one mail of this day (UTC); one of a day before, told late, belongs to no allowance that still counts."""
     day = int(now // DAY)
-    if day != lane.day:
+    if day > lane.day:
         lane.day, lane.day_count = day, 0
-    lane.day_count += 1
+    lane.day_count += day == lane.day
 
 
 def is_exhausted(lane: LaneState | None, age: tuple[float, float] | None, now: float, speeds: Speeds) -> bool:

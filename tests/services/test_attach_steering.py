@@ -180,6 +180,14 @@ def test_without_lmdb_in_postfix_nothing_is_done_and_the_package_is_named(
     assert look(folder, "steering", settings=settings)["lmdb"].state is State.WRONG
 
 
+def test_behind_a_relayhost_there_is_nothing_to_steer(folder: Path, settings: Settings) -> None:
+    open_postconf(folder).set_main({"relayhost": "[smarthost.isp.test]:587"})
+    before = both(folder)
+    with pytest.raises(PostfixError, match=r"relayhost = \[smarthost\.isp\.test\]:587"):
+        bring(folder, "steering", settings=settings)
+    assert both(folder) == before
+
+
 def test_without_a_folder_for_the_table_nothing_is_done(folder: Path, settings: Settings) -> None:
     before = both(folder)
     with pytest.raises(ExceptionsError, match=r"no such folder; make it .* -m 750 /nowhere`"):

@@ -58,6 +58,7 @@ def test_entries_of_a_domain_are_its_own_and_its_addresses(path: Path) -> None:
     ("key", "value"),
     [
         pytest.param("", "ip1:", id="no-key"),
+        pytest.param("*", "ip1:", id="all-mail"),
         pytest.param("a" * 501, "ip1:", id="a-key-too-long"),
         pytest.param("\x01expires", "ip1:", id="our-own-name"),
         pytest.param("a\nb@a.test", "ip1:", id="a-line-break-in-the-key"),

@@ -99,10 +99,29 @@ def test_everything_else_stays_as_it_was(acting: StatusFilter, key: str) -> None
     assert acting.counts.asked == acting.counts.left == 1
 
 
-def test_where_nobody_spoke_steering_may_still_end_it(rulebook: Rulebook) -> None:
-    key = "4.4.1 connect to mx.there.test[192.0.2.9]:25: Connection refused"
-    ends = StatusFilter(rulebook, mode=FilterMode.ACT, decide=lambda *_: Action.RETURN)
-    assert told(ends, key) == "5.4.1 [910] connect to mx.there.test[192.0.2.9]:25: Connection refused"
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param("4.4.1 connect to mx.there.test[192.0.2.9]:25: Connection refused", id="nobody-spoke"),
+        pytest.param("5.4.6 mail for there.test loops back to myself", id="our-own-loop"),
+        pytest.param(
+            "4.7.1 host mx.there.test[192.0.2.9] refused to talk to me: 554 5.7.1 No SMTP service here", id="a-greeting"
+        ),
+        pytest.param(
+            "4.7.0 SASL authentication failed; server mx.there.test[192.0.2.9] said: 535 5.7.8 Error: no such login",
+            id="a-log-in",
+        ),
+        pytest.param(f"4.3.1 {said('451 message size exceeds available storage')}", id="no-fault-of-the-address"),
+        pytest.param(
+            f"4.1.1 {said('450 4.1.1 user unknown at this time, try again later')}", id="the-server-says-later"
+        ),
+    ],
+)
+@pytest.mark.parametrize("action", [Action.RETURN, Action.RETRY])
+def test_what_is_not_the_last_word_of_a_server_stays_whatever_steering_says(
+    rulebook: Rulebook, key: str, action: Action
+) -> None:
+    assert told(StatusFilter(rulebook, mode=FilterMode.ACT, decide=lambda *_: action), key) is None
 
 
 def test_the_hook_decides_and_is_asked_every_time(rulebook: Rulebook) -> None:

@@ -69,6 +69,21 @@ def test_a_name_without_dot_is_the_machines_whole_name_too(store):
     assert len(decisions(store)) == 1
 
 
+@pytest.mark.parametrize("transport", ["relay", "slow"])
+def test_a_road_that_the_site_has_chosen_itself_is_left_alone(store, transport):
+    folder, _ = start(store)
+    add_line(store, transport=transport)
+    done = advance(folder, 1)
+    assert (done.lines, done.decided, folder.steer.state.version) == ([], [], 0)
+
+
+@pytest.mark.parametrize("transport", ["", "ip2", "ip2-s3"])
+def test_postfixs_plain_road_and_ours_are_steered(store, transport):
+    folder, _ = start(store)
+    add_line(store, transport=transport)
+    assert len(advance(folder, 1).decided) == 1
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -27,6 +27,23 @@ def chance(cell, rest, *, rule=LATER, tries=0, other=0):
     return means.mean[tries][other][bucket_of(rest)]
 
 
+def test_who_reads_beside_it_never_sees_new_counts_without_their_stamp_or_half_of_them():
+    class Watched(dict):
+        def items(self):
+            for item in super().items():
+                seen.append((cell.stamp, len(cell.shown)))
+                yield item
+
+    seen = []
+    cell = cell_of((0, 0, 60.0, True), (0, 0, 600.0, True))
+    before = cell.stamp, len(cell.shown)
+    cell.add(0, 0, bucket_of(6000.0), True, 0.0, MODEL, 150)
+    cell.counts = Watched(cell.counts)
+    cell.show(0.0, MODEL)
+    assert set(seen) == {before}
+    assert (cell.stamp, len(cell.shown)) == (3, 3)
+
+
 def test_without_trials_the_guess_stands():
     assert refined(guesses(GREY, 1.0), {}, 6.0, 40.0, from_first=True) == guesses(GREY, 1.0)
     assert guesses(GREY, 1.0).mean[0][0][bucket_of(300)] == pytest.approx(guessed(GREY.guess, 306), abs=0.02)

@@ -202,7 +202,7 @@ def test_a_4xx_that_never_passes_is_given_up_before_the_deadline():
         time = queued = number * 60.0
         attempts, ip = 0, "ip1"
         while True:
-            plan = ask(steering, seen(time, f"g{number}", 913, queued=queued, ip=ip))
+            plan = ask(steering, seen(time, f"g{number}", 901, queued=queued, ip=ip, action=RETURN))
             ip = plan.ip or ip
             attempts += 1
             if plan.action is RETURN:
@@ -210,6 +210,78 @@ def test_a_4xx_that_never_passes_is_given_up_before_the_deadline():
             time = plan.at
         gone.append(attempts)
     assert sum(gone[250:]) < 0.6 * sum(gone[:50])
+
+
+@pytest.mark.parametrize("code", [910, 911, 915, 928])
+def test_a_host_that_is_down_for_days_is_given_up_at_the_deadline_alone(code):
+    steering = steer(ips=ONE)
+    due = [(number * 60.0, number) for number in range(40)]
+    heapify(due)
+    ended = []
+    while due:
+        time, number = heappop(due)
+        rests_until = steering.lanes(PROVIDER, time)[0].rests_until
+        if rests_until is not None:
+            heappush(due, (rests_until, number))
+            continue
+        plan = ask(steering, seen(time, f"d{number}", code, queued=number * 60.0, reply=0))
+        if plan.action is RETRY:
+            heappush(due, (plan.at, number))
+        else:
+            ended.append((plan.reasons[0].key, time - number * 60.0))
+    assert {key for key, _ in ended} == {"policy-deadline"}
+    assert min(age for _, age in ended) > 110 * HOUR
+
+
+def test_a_4xx_whose_verdict_says_retry_is_kept_though_it_never_passed():
+    steering = steer(ips=ONE)
+    for number in range(60):
+        for attempt in range(8):
+            time = number * 60.0 + attempt * 12 * HOUR
+            assert ask(steering, seen(time, f"k{number}", 913, queued=number * 60.0)).action is RETRY
+
+
+@pytest.mark.parametrize("hours", [5, 26])
+def test_a_wait_beyond_the_longest_rest_is_reached_in_steps(hours):
+    told = greylisted_mails(steer(ips=ONE), 40, hours * HOUR, apart=900.0)
+    assert len(told) == 40
+    assert max(seconds for _, seconds in told) < 2 * hours * HOUR
+
+
+def test_one_recipient_that_is_refused_everywhere_burns_three_ips_at_most():
+    ips = tuple(SourceIp(name=f"ip{number}") for number in range(1, 21))
+    steering = steer(ips=ips)
+    ip, time, tried = "ip1", 0.0, []
+    for _ in range(20):
+        tried.append(ip)
+        plan = ask(steering, seen(time, "odd", 917, queued=0.0, reply=5, action=RETURN, ip=ip))
+        if plan.action is RETURN or plan.reasons[0].key != "other-ip":
+            break
+        ip, time = plan.ip, plan.at
+    assert len(tried) == 3
+
+
+def test_a_mail_refused_for_its_ip_alone_is_retried_from_a_named_other_one():
+    steering = steer(ips=(*TWO, SourceIp(name="ip3")))
+    plan = ask(steering, seen(0.0, "a", 916, reply=5, action=RETURN))
+    assert plan.reasons[0].key == "other-ip"
+    assert plan.ip in {"ip2", "ip3"}
+
+
+def test_failures_of_other_codes_use_up_no_attempts_of_this_one():
+    steering = steer(ips=ONE)
+    few = POLICY.rule(913, PROVIDER).attempts
+    for number in range(few + 2):
+        ask(steering, seen(number * 600.0, "a", 915, queued=0.0))
+    assert ask(steering, seen(9 * HOUR, "a", 913, queued=0.0)).action is RETRY
+
+
+def test_codes_that_take_turns_cannot_go_on_for_ever():
+    steering = steer(ips=ONE)
+    most = max(rule.attempts for rule in POLICY.rules.values())
+    for number in range(most):
+        plan = ask(steering, seen(number * 400.0, "a", (915, 913)[number % 2], queued=0.0))
+    assert (plan.action, plan.reasons[0].key) == (RETURN, "policy-attempts")
 
 
 def test_a_sudden_surge_of_unknown_users_is_doubted():
@@ -273,6 +345,15 @@ def test_a_new_ip_gets_no_more_than_its_allowance_a_day():
     assert lane.rests_until == 86_400.0
     assert lane.reasons[0].key == "lane-warms-up"
     assert steering.lanes(PROVIDER, 86_401.0)[1].rests_until is None
+
+
+def test_a_line_of_yesterday_that_comes_late_resets_no_allowance():
+    steering = steer(ips=(SourceIp(name="ip1"), SourceIp(name="ip2", age_days=0.0)))
+    for number in range(200):
+        steering.learn(seen(100_000.0 + number, f"w{number}", ip="ip2"))
+    steering.learn(seen(86_000.0, "late", ip="ip2"))
+    steering.learn(seen(100_201.0, "now", ip="ip2"))
+    assert steering.lanes(PROVIDER, 100_300.0)[1].reasons[0].key == "lane-warms-up"
 
 
 def test_a_reply_without_a_server_is_permanent_where_postfix_gave_up():
@@ -446,6 +527,30 @@ def test_the_oldest_threads_and_providers_fall_out():
     assert "t299" in steering.state.threads
     assert len(steering.state.providers) == 10
     assert sum("." in level for level in steering.state.cells) <= 10
+
+
+def test_what_was_learned_of_a_provider_that_fell_out_is_gone():
+    model = msgspec.structs.replace(POLICY.model, most_providers=10)
+    policy = msgspec.structs.replace(POLICY, model=model)
+    straight = steer(policy, ips=ONE)
+
+    def teach(one, start, passed, provider=PROVIDER):
+        one.learn(seen(start, f"a{start}", 935, provider=provider))
+        one.learn(seen(start + 600, f"a{start}", None if passed else 935, provider=provider))
+
+    # So many that neither the next one nor the one after it is shown at the level of all.
+    for number in range(6):
+        teach(straight, -9000.0 + number, True, "else.example")
+    teach(straight, 0.0, True)
+    straight.plan(seen(5000.0, "b", 935))
+    for number in range(12):
+        straight.learn(seen(6000.0 + number, f"f{number}", provider=f"p{number}.example"))
+    assert PROVIDER not in straight.state.providers
+    # As many trials as before, and others: a machine that began with this state says the same.
+    teach(straight, 7000.0, False)
+    again = steer(policy, ips=ONE, state=msgspec.msgpack.decode(msgspec.msgpack.encode(straight.state), type=State))
+    last = seen(9000.0, "c", 935)
+    assert straight.plan(last) == again.plan(last)
 
 
 def test_ips_that_share_evenly_are_ordinary():
