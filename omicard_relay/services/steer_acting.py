@@ -1,35 +1,38 @@
 """Carrying out what steering decided, on this machine's Postfix: entries of the exceptions table, and whom to wake.
 
 Recipients have entries while they rest, go or are returned (steer_waits.py); domains have them while a lane of their
-provider differs from the ordinary. One `round` gives one batch for the table and the queue ids to wake. All of it can
-be made anew out of the store, and doing it twice changes nothing.
+provider differs from the ordinary (steer_domains.py). One `round` gives one batch for the table and the queue ids to
+wake. All of it can be made anew out of the store, and doing it twice changes nothing.
 
 A return is an `error:` entry, and Postfix asks by address: it would return any other mail for the same address. So it
-stands only while the store knows of no other mail for the address (else it waits, a minute at a time), is woken in
-the same moment, and goes as soon as the fate is seen, after 20 seconds in any case. What comes for the address within
-these seconds, and that is all, is returned, too. Known limit: of a provider's domains those are known that something
-was sent to lately, at most 200,000.
+stands only while the store knows of no other mail for the address that is not to be returned as well (else it waits, a
+minute at a time), begins when qmgr has forgotten the answer that sent the mail out, is woken in the same moment, and
+goes as soon as the fate is seen, after 20 seconds in any case. What comes for the address within these seconds, and
+that is all, is returned, too. Known limit: of the extended addresses of an address (`user+ext@`) those are known that
+the log told of.
 """
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from omicard_relay.mail import Action
-from omicard_relay.services.exceptions_table import Entry, ExceptionsTable
+from omicard_relay.services.exceptions_table import ExceptionsTable
+from omicard_relay.services.steer_domains import Domains
 from omicard_relay.services.steer_lanes import (
     AGAIN_SECONDS,
     LANE_SECONDS,
     REST,
-    TURN_SECONDS,
     Lanes,
-    domain_entry,
+    Probes,
+    Slots,
     is_open,
     turn_of,
 )
 from omicard_relay.services.steer_setup import Setup
-from omicard_relay.services.steer_waits import Wait, Waits
+from omicard_relay.services.steer_waits import Extended, Wait, Waits, base_of
 from omicard_relay.steering.steer import Steer
 from omicard_relay.steering.values import Lane
 from omicard_relay.store.sightings import Line
@@ -39,11 +42,11 @@ __all__ = ["Actor", "Round"]
 
 log = logging.getLogger(__name__)
 
-#: A return that has to wait for another mail of its address, and how often a wake that came to nothing is repeated.
-_WAIT_SECONDS, _TRIES = 60.0, 4
-#: Mails that probe a lane at once, and for how long one is waited for.
-_PROBES, _PROBE_SECONDS = 2, 120.0
-_MOST_DOMAINS = 200_000
+#: What has to wait for another mail of its address, or met a fault of ours, is looked at again after so long.
+_WAIT_SECONDS = 60.0
+#: Wakes of a mail that came to nothing; and true attempts of one that was to be returned. Then it is left to Postfix.
+_TRIES, _MISSES = 4, 2
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,37 +59,40 @@ class Round:
 
 @dataclass(slots=True)
 class Actor:
-    """The hands of the machine that the log calls by these names. `mode` tells what may be done about a code at a provider."""
+    """The hands of the machine that the log calls by these names. `mode` tells what may be done about a code at a provider.
+
+    `has_other_mail`: whether there is a mail for one of these addresses, past those of these queue ids; `is_gone`:
+    whether Postfix has removed the mail of a queue id.
+    """
 
     names: frozenset[str]
     table: ExceptionsTable
     mode: Callable[[int, str], str]
-    has_other_mail: Callable[[str, str], bool]
+    has_other_mail: Callable[[Collection[str], Collection[str]], bool]
+    is_gone: Callable[[str], bool]
     limit: int
     most_wakes: int
     waits: Waits = field(init=False)
     counts: dict[str, int] = field(default_factory=dict)
-    _domains: dict[str, str] = field(default_factory=dict)
-    _of_provider: dict[str, set[str]] = field(default_factory=dict)
-    _fresh_domains: set[str] = field(default_factory=set)
-    _probing: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
-    _next_free: dict[tuple[str, str], float] = field(default_factory=dict)
-    _entries: dict[str, tuple[object, float]] = field(
-        default_factory=dict
-    )  # provider -> what its domains have, until when
-    _domain_changes: dict[str, Entry | None] = field(default_factory=dict)
+    _domains: Domains = field(init=False)
+    _extended: Extended = field(default_factory=Extended)
+    _probes: Probes = field(default_factory=Probes)
+    _slots: Slots = field(default_factory=Slots)
+    _missed: dict[str, int] = field(default_factory=dict)  # thread -> attempts of a mail that was to be returned
+    _left: dict[str, None] = field(default_factory=dict)  # threads that are left to Postfix, until they are tried
+    _fault_told: float = -_WAIT_SECONDS
     _wakes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.waits = Waits(self.limit)
+        self._domains = Domains(mode=self.mode)
 
     # --- what happened
 
     def see(self, lines: Iterable[Line], setup: Setup) -> None:
         """Lines of all machines, in order: ends and attempts end a wait, a rest of this machine may begin one."""
         for line in lines:
-            if line.is_evidence and line.domain:
-                self._know(line.domain, setup.provider_of(line.host, line.domain))
+            self._learn(line, setup)
             if not line.is_of(self.names):
                 continue
             if line.is_end or line.is_evidence:
@@ -100,6 +106,9 @@ class Actor:
             plan = one.plan
             if one.mode != "act":
                 continue
+            if plan.action is Action.RETURN and self._missed.get(line.thread, 0) >= _MISSES:
+                self._count("steer.left-to-postfix")
+                continue
             self.waits.add(
                 Wait(
                     thread=line.thread,
@@ -107,7 +116,8 @@ class Actor:
                     address=line.address_key,
                     domain=line.domain,
                     provider=one.provider,
-                    at=plan.at if plan.action is Action.RETRY else one.time.timestamp(),
+                    # qmgr would send it out once more by the answer that it remembers.
+                    at=plan.at if plan.action is Action.RETRY else line.time.timestamp() + AGAIN_SECONDS,
                     code=line.code or REST,
                     action=plan.action,
                     ip=plan.ip,
@@ -116,37 +126,37 @@ class Actor:
                 )
             )
 
-    def _know(self, domain: str, provider: str) -> None:
-        before = self._domains.pop(domain, None)
-        if before is not None and before != provider:
-            self._of_provider[before].discard(domain)
-        self._domains[domain] = provider
-        self._of_provider.setdefault(provider, set()).add(domain)
-        if before != provider:
-            self._fresh_domains.add(domain)
-        if len(self._domains) > _MOST_DOMAINS:
-            oldest = next(iter(self._domains))
-            gone = self._domains.pop(oldest)
-            self._of_provider[gone].discard(oldest)
-            self._domain_changes[oldest] = None
+    def _learn(self, line: Line, setup: Setup) -> None:
+        self._extended.see(line.address_key)
+        if line.is_evidence and line.domain:
+            self._domains.see(line.domain, setup.provider_of(line.host, line.domain))
 
     def _settle(self, line: Line) -> None:
+        self._left.pop(line.thread, None)
+        missed = self._missed.pop(line.thread, 0)
         wait = self.waits.remove(line.thread)
         if wait is not None:
-            for probes in self._probing.values():
-                probes.pop(line.thread, None)
+            self._probes.ended(line.thread)
             if line.is_end and wait.action is Action.RETURN and not line.is_attempt:
                 self._count("steer.returned")
+            missed += wait.action is Action.RETURN and wait.tries > 0
+        if missed and not line.is_end:
+            _keep(self._missed, line.thread, missed, self.limit)
 
     def _rest(self, line: Line, setup: Setup) -> None:
         wait = self.waits.find(line.thread)
         if wait is not None:
             if wait.went is not None and line.time.timestamp() >= wait.went:
-                self.waits.postpone(wait, line.time.timestamp() + AGAIN_SECONDS)
+                if wait.tries < _TRIES:
+                    self.waits.postpone(wait, line.time.timestamp() + AGAIN_SECONDS)
+                else:
+                    self._leave(wait)
             return
-        others = self.waits.of_address(line.address_key)
+        if line.thread in self._left:
+            return
+        others = self.waits.of_address(line.address_key) or self.waits.of_address(base_of(line.address_key))
         at = others[0].at if others else line.time.timestamp()
-        provider = self._domains.get(line.domain) or setup.provider_of("", line.domain)
+        provider = self._domains.provider_of(line.domain) or setup.provider_of("", line.domain)
         self.waits.add(
             Wait(
                 thread=line.thread,
@@ -169,19 +179,27 @@ class Actor:
         done = Round(wake=self._wakes)
         lanes = Lanes(steer, now)
         for wait in self.waits.due(now, most=self.most_wakes):
-            self._come_due(wait, lanes, now, done)
-        self._lanes(lanes, uneven, now)
+            if wait.at > now or self.waits.find(wait.thread) is not wait:
+                continue  # done with another one of this round
+            try:
+                self._come_due(wait, lanes, now, done)
+            except Exception:
+                self.waits.postpone(wait, now + _WAIT_SECONDS)
+                self._count("steer.bug")
+                if now - self._fault_told >= _WAIT_SECONDS:
+                    self._fault_told = now
+                    log.exception("event=steer-bug queue_id=%s note=looked-at-again-in-a-minute", wait.queue_id)
+        self._domains.keep(lanes, uneven, now)
         put, drop = self.waits.changes()
-        moved = [(domain, entry) for domain, entry in self._domain_changes.items()]
-        put += [entry for _, entry in moved if entry is not None]
-        drop += [domain for domain, entry in moved if entry is None]
+        put += [entry for entry in self._domains.changes.values() if entry is not None]
+        drop += [domain for domain, entry in self._domains.changes.items() if entry is None]
         if put or drop:
             try:
                 done.changed = self.table.apply(put, drop)
             except Exception:
                 self.waits.again([entry.key for entry in put if "@" in entry.key] + [key for key in drop if "@" in key])
                 raise
-            self._domain_changes.clear()
+            self._domains.changes.clear()
         # Whom to wake is kept until the table lets them go.
         self._wakes = []
         done.wake = list(dict.fromkeys(done.wake))
@@ -190,8 +208,7 @@ class Actor:
     def learn_domains(self, lines: Iterable[Line], setup: Setup) -> None:
         """Whose domains are whose, out of earlier lines: after a start their entries must be kept in step."""
         for line in lines:
-            if line.is_evidence and line.domain:
-                self._know(line.domain, setup.provider_of(line.host, line.domain))
+            self._learn(line, setup)
 
     def reconcile(self, uneven: Iterable[str]) -> int:
         """After a start: what the table has and nobody waits for goes, and so do domains whose provider is ordinary again.
@@ -203,7 +220,7 @@ class Actor:
             entry.key
             for entry in self.table.entries()
             if ("@" in entry.key and not self.waits.of_address(entry.key))
-            or ("@" not in entry.key and self._domains.get(entry.key) not in providers)
+            or ("@" not in entry.key and self._domains.provider_of(entry.key) not in providers)
         ]
         return self.table.apply((), stray) if stray else 0
 
@@ -211,28 +228,48 @@ class Actor:
         if wait.went is not None:
             self._overdue(wait, now, done)
         elif wait.action is Action.RETURN:
-            self._return(wait, now, done)
+            self._return(wait.address, now, done)
         else:
             self._let_go(wait, lanes, now, done)
 
     def _overdue(self, wait: Wait, now: float, done: Round) -> None:
         """It might go and nothing was seen of it: woken some times more, then left to Postfix's own schedule."""
-        if wait.action is Action.RETURN or wait.tries < _TRIES:
+        if wait.tries < _TRIES:
             self.waits.postpone(wait, now + (_WAIT_SECONDS if wait.action is Action.RETURN else 0.0))
             self._count("steer.woken-again")
-            return
-        self.waits.remove(wait.thread)
-        self._count("steer.left-to-postfix")
-        log.warning("event=steer-left queue_id=%s note=nothing-seen-of-it", wait.queue_id)
+        else:
+            self._leave(wait)
 
-    def _return(self, wait: Wait, now: float, done: Round) -> None:
-        others = [one for one in self.waits.of_address(wait.address) if one.thread != wait.thread]
-        if others or self.has_other_mail(wait.address, wait.queue_id):
-            self.waits.postpone(wait, now + _WAIT_SECONDS)
-            self._count("steer.return-waits")
+    def _leave(self, wait: Wait) -> None:
+        self.waits.remove(wait.thread)
+        _keep(self._left, wait.thread, None, self.limit)
+        self._count("steer.left-to-postfix")
+        log.warning("event=steer-left queue_id=%s note=its-wakes-came-to-nothing", wait.queue_id)
+
+    def _return(self, address: str, now: float, done: Round) -> None:
+        """All mail for the address that is to be returned, by one entry, once no other mail for it is known."""
+        for wait in self.waits.of_address(address):
+            if wait.action is Action.RETURN and self.is_gone(wait.queue_id):
+                self.waits.remove(wait.thread)
+                self._count("steer.gone")
+        known = self.waits.of_address(address)
+        returns = [wait for wait in known if wait.action is Action.RETURN]
+        if not returns:
             return
-        self.waits.let_go(wait, now, None)
-        done.wake.append(wait.queue_id)
+        # One that was tried or woken a moment ago is waited for.
+        at = max(wait.at for wait in returns)
+        others = (address, *self._extended.of(address))
+        if at <= now and (
+            len(returns) < len(known) or self.has_other_mail(others, [wait.queue_id for wait in returns])
+        ):
+            at = now + _WAIT_SECONDS
+            self._count("steer.return-waits")
+        for wait in returns:
+            if at <= now:
+                self.waits.let_go(wait, now, None)
+                done.wake.append(wait.queue_id)
+            elif wait.went is None:
+                self.waits.postpone(wait, at)
 
     def _let_go(self, wait: Wait, lanes: Lanes, now: float, done: Round) -> None:
         """By the lane that was planned, or by one that is open; where none is, it rests on until the first one opens."""
@@ -240,12 +277,12 @@ class Actor:
         if wait.ip and any(lane.ip == wait.ip for lane in known):
             known = tuple(lane for lane in known if lane.ip == wait.ip)
         open_lanes = [lane for lane in known if is_open(lane, now)]
-        probing = [lane for lane in known if lane.is_probing and lane not in open_lanes and self._may_probe(lane, now)]
+        probing = [lane for lane in known if lane.is_probing and self._probes.may_go(lane, now)]
         if open_lanes:
-            lane: Lane | None = turn_of(open_lanes, wait.address, now)
+            held = [lane for lane in open_lanes if wait.slot is not None and wait.slot.is_of(lane)]
+            lane: Lane | None = held[0] if held else turn_of(open_lanes, wait.address, now)
         elif probing:
             lane = probing[0]
-            self._probing.setdefault((lane.provider, lane.ip), {})[wait.thread] = now
         elif known:
             until = min(lane.rests_until or now for lane in known)
             spread = int(hashlib.blake2b(wait.thread.encode(), digest_size=2).hexdigest(), 16) % 30
@@ -253,59 +290,24 @@ class Actor:
             return
         else:
             lane = None
-        if lane is not None and lane.speed:
-            free = self._next_free.get((lane.provider, lane.ip), 0.0)
-            if free > now:
-                self.waits.postpone(wait, free)
-            pace = lanes.steer.pace(lane)
-            self._next_free[lane.provider, lane.ip] = max(free, now) + 1.0 / max(pace, 1e-4)
-            if free > now:
+        if lane is not None:
+            wait.slot = self._slots.take(lane, wait.slot, lanes.steer.pace(lane), now)
+            if wait.slot.at > now:
+                # Looked at before its time, too: the lane's speed may change.
+                self.waits.postpone(wait, min(wait.slot.at, now + LANE_SECONDS))
                 return
+            if lane.is_probing:
+                self._probes.went(lane, wait.thread, now)
         is_bound = lane is not None and (bool(wait.ip) or lane.is_probing or not lanes.is_ordinary(wait.provider))
         self.waits.let_go(wait, now, (lane.ip, lane.speed) if lane is not None and is_bound else None)
         done.wake.append(wait.queue_id)
 
-    def _may_probe(self, lane: Lane, now: float) -> bool:
-        probes = self._probing.get((lane.provider, lane.ip), {})
-        for thread in [one for one, since in probes.items() if now - since > _PROBE_SECONDS]:
-            del probes[thread]
-        return len(probes) < _PROBES
-
-    # --- domains
-
-    def _lanes(self, lanes: Lanes, uneven: Iterable[str], now: float) -> None:
-        wanted: dict[str, object] = {}
-        for provider in uneven:
-            known = lanes.of(provider)
-            if lanes.is_ordinary(provider) or not known or self._lane_mode(known, provider) != "act":
-                continue
-            turn = int(now / TURN_SECONDS) if sum(is_open(lane, now) for lane in known) > 1 else 0
-            wanted[provider] = (
-                tuple((lane.ip, lane.speed, is_open(lane, now), lane.rests_until) for lane in known),
-                turn,
-            )
-        for provider in [one for one in self._entries if one not in wanted]:
-            del self._entries[provider]
-            self._domain_changes.update(dict.fromkeys(self._of_provider.get(provider, ())))
-        for provider, shape in wanted.items():
-            before = self._entries.get(provider)
-            if before is None or before[0] != shape or before[1] - now < LANE_SECONDS / 2:
-                domains: Iterable[str] = self._of_provider.get(provider, ())
-                self._entries[provider] = (shape, now + LANE_SECONDS)
-            else:
-                domains = self._fresh_domains & self._of_provider.get(provider, set())
-            for domain in domains:
-                self._domain_changes[domain] = domain_entry(domain, lanes.of(provider), now)
-        self._fresh_domains.clear()
-
-    def _lane_mode(self, lanes: Sequence[Lane], provider: str) -> str:
-        """That of the code for which a lane rests or is slowed."""
-        for lane in lanes:
-            for reason in lane.reasons:
-                code = reason.figures.get("code")
-                if isinstance(code, int):
-                    return self.mode(code, provider)
-        return self.mode(REST, provider)
-
     def _count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
+
+
+def _keep(known: dict[str, _T], name: str, value: _T, most: int) -> None:
+    """Among the latest `most` of them: a mail that is deleted by hand is never heard of again."""
+    known[name] = value
+    if len(known) > most:
+        del known[next(iter(known))]

@@ -7,6 +7,9 @@ address share an entry:
 - one of them goes: its transport, until the attempt is seen or its time is over;
 - one of them is to be returned, and no other mail for the address is known: `error:`, for a short time;
 - else they rest: `retry:` until the first of them may go.
+
+Postfix asks for `user@` where it finds nothing for `user+ext@`, so that an entry of the one meets mail for the other.
+Known limit: `+` alone is taken for the site's `recipient_delimiter`.
 """
 
 import heapq
@@ -16,9 +19,10 @@ from datetime import UTC, datetime
 
 from omicard_relay.mail import Action
 from omicard_relay.services.exceptions_table import Entry
+from omicard_relay.services.steer_lanes import Slot
 from omicard_relay.wire.transports import resting_value, returned_value, transport_value
 
-__all__ = ["GOING_SECONDS", "RETURN_SECONDS", "Wait", "Waits"]
+__all__ = ["GOING_SECONDS", "RETURN_SECONDS", "Extended", "Wait", "Waits", "base_of"]
 
 #: How long an entry lets a mail go: Postfix is woken at once, and an attempt may take minutes; after that its own
 #: schedule holds.
@@ -27,13 +31,16 @@ GOING_SECONDS = 300.0
 RETURN_SECONDS = 20.0
 #: An entry outlives its rest by this much, should the service be late; then the timer takes it out.
 _GRACE_SECONDS = 180.0
+#: Extended addresses are rare; of one that somebody makes anew for each mail the latest are known.
+_MOST_BASES, _MOST_EXTENDED = 20_000, 50
 
 
 @dataclass(slots=True, kw_only=True)
 class Wait:
     """One recipient of one mail. `ip` "": from any; `speed` that of its lane when it went.
 
-    `went`: since when it may go, None while it rests. `is_held`: it never was planned for, an entry of others let it rest.
+    `went`: since when it may go, None while it rests. `slot`: when a slowed lane has room for it, once that was asked.
+    `is_held`: it never was planned for, an entry of others let it rest.
     """
 
     thread: str
@@ -51,6 +58,7 @@ class Wait:
     went: float | None = None
     tries: int = 0
     is_held: bool = False
+    slot: Slot | None = None
 
 
 @dataclass(slots=True)
@@ -111,7 +119,7 @@ class Waits:
 
     def let_go(self, wait: Wait, now: float, transport: tuple[str, int] | None) -> None:
         """It may go now, by this transport (None: by Postfix's own choice); looked at again when its time is over."""
-        wait.went, wait.transport = now, transport
+        wait.went, wait.transport, wait.slot = now, transport, None
         wait.tries += 1
         again = now + (RETURN_SECONDS if wait.action is Action.RETURN else GOING_SECONDS)
         wait.at = again
@@ -163,3 +171,33 @@ class Waits:
         first = waits[0]
         value = resting_value(first.code, datetime.fromtimestamp(first.at, UTC))
         return Entry(key=address, value=value, expires=first.at + _GRACE_SECONDS)
+
+
+@dataclass(slots=True)
+class Extended:
+    """Which `user+ext@` were seen of a `user@`: its entry meets their mail, too."""
+
+    _of: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    def see(self, address: str) -> None:
+        base = base_of(address)
+        if base == address:
+            return
+        known = self._of.pop(base, {})
+        known.pop(address, None)
+        known[address] = None
+        self._of[base] = known
+        if len(known) > _MOST_EXTENDED:
+            del known[next(iter(known))]
+        if len(self._of) > _MOST_BASES:
+            del self._of[next(iter(self._of))]
+
+    def of(self, address: str) -> tuple[str, ...]:
+        return tuple(self._of.get(address, ()))
+
+
+def base_of(address: str) -> str:
+    """`user@` of `user+ext@`, for which Postfix asks next; any other address itself."""
+    local, at, domain = address.rpartition("@")
+    user, plus, _ = local.partition("+")
+    return f"{user}@{domain}" if at and plus and user else address

@@ -1,9 +1,10 @@
-"""Which mails wait under steering's decisions after a restart, and whether an address has another mail in the queue.
+"""Which mails wait under steering's decisions after a restart, whether one is still in the queue, and whether an address
+has another mail there.
 
 Not here: what is done with them (services/steer_acting.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from omicard_relay.store.schema import attempt, queue, recipient, steering_decis
 from omicard_relay.store.sightings import Line
 from omicard_relay.store.steering import Decided, read_decision
 
-__all__ = ["has_other_mail", "open_decisions", "resting_lines"]
+__all__ = ["has_other_mail", "is_gone", "open_decisions", "resting_lines"]
 
 _PAGE = 500
 _ENDS = (Outcome.SENT, Outcome.BOUNCED, Outcome.EXPIRED)
@@ -78,12 +79,20 @@ def resting_lines(store: Store, since: datetime) -> Iterator[Line]:
         place = ids[-1]
 
 
-def has_other_mail(tx: Tx, address_key: str, queue_id: str, since: datetime) -> bool:
-    """Whether the store knows of another mail for the address that Postfix has, or may get from the relay in this moment."""
+def is_gone(tx: Tx, queue_id: str) -> bool:
+    """Whether the log told that Postfix is done with the mail; of one that is deleted by hand it tells in other words."""
+    return bool(tx.execute(sa.select(queue.c.removed.is_not(None)).where(queue.c.queue_id == queue_id)).scalar())
+
+
+def has_other_mail(tx: Tx, address_keys: Collection[str], queue_ids: Collection[str], since: datetime) -> bool:
+    """Whether the store knows of a mail for one of the addresses that Postfix has, or may get from the relay in this moment.
+
+    The mails of `queue_ids` are left out.
+    """
     ours = sa.exists().where(
-        recipient.c.address_key == address_key,
+        recipient.c.address_key.in_(address_keys),
         recipient.c.state.in_(_IN_QUEUE),
-        sa.or_(recipient.c.queue_id.is_(None), recipient.c.queue_id != queue_id),
+        sa.or_(recipient.c.queue_id.is_(None), recipient.c.queue_id.not_in(queue_ids)),
     )
     end = sa.alias(attempt)
     has_end = sa.exists().where(
@@ -91,8 +100,8 @@ def has_other_mail(tx: Tx, address_key: str, queue_id: str, since: datetime) -> 
     )
     is_removed = sa.exists().where(queue.c.queue_id == attempt.c.queue_id, queue.c.removed.is_not(None))
     others = sa.exists().where(
-        attempt.c.address_key == address_key,
-        attempt.c.queue_id != queue_id,
+        attempt.c.address_key.in_(address_keys),
+        attempt.c.queue_id.not_in(queue_ids),
         attempt.c.queue_id != "",
         attempt.c.time >= since,
         attempt.c.is_hop.is_(False),

@@ -9,10 +9,11 @@ from omicard_relay.mail import Action, Outcome
 from omicard_relay.services.exceptions_table import Entry, ExceptionsTable
 from omicard_relay.services.steer_acting import Actor
 from omicard_relay.services.steer_fold import Folder
+from omicard_relay.services.steer_lanes import AGAIN_SECONDS, LANE_SECONDS
 from omicard_relay.services.steer_setup import Setup
-from omicard_relay.services.steer_waits import GOING_SECONDS, RETURN_SECONDS
-from omicard_relay.steering.values import SourceIp
-from omicard_relay.store import sightings, steering_waits
+from omicard_relay.services.steer_waits import GOING_SECONDS, RETURN_SECONDS, base_of
+from omicard_relay.steering.values import Lane, SourceIp
+from omicard_relay.store import schema, sightings, steering_waits
 from omicard_relay.tables.providers import load_providers
 from omicard_relay.tables.retry import load_retry
 from tests.attempting import add_line
@@ -42,13 +43,18 @@ class Machine:
             table=self.table,
             mode=self.folder.mode,
             has_other_mail=self.has_other_mail,
+            is_gone=self.is_gone,
             limit=limit,
             most_wakes=100,
         )
 
-    def has_other_mail(self, address, queue_id):
+    def has_other_mail(self, addresses, queue_ids):
         with self.store.read() as tx:
-            return steering_waits.has_other_mail(tx, address, queue_id, NOW - timedelta(days=7))
+            return steering_waits.has_other_mail(tx, addresses, queue_ids, NOW - timedelta(days=7))
+
+    def is_gone(self, queue_id):
+        with self.store.read() as tx:
+            return steering_waits.is_gone(tx, queue_id)
 
     def rebuild(self):
         since = NOW - timedelta(days=7)
@@ -72,6 +78,28 @@ class Machine:
 
     def entries(self):
         return {entry.key: entry.value for entry in self.table.entries()}
+
+
+class Slowed:
+    """Steering for which one lane of each provider is slowed."""
+
+    def __init__(self, speed, pace=None):
+        self.speed = speed
+        self.per_second = pace or SETUP.policy.speeds.pace(speed)
+
+    def lanes(self, provider, now):
+        return (Lane(provider=provider, ip="ip1", speed=self.speed, rests_until=None, is_probing=False, share=1.0),)
+
+    def is_ordinary(self, provider, now):
+        return False
+
+    def pace(self, lane):
+        return self.per_second
+
+
+class Broken(Slowed):
+    def lanes(self, provider, now):
+        raise ZeroDivisionError
 
 
 @pytest.fixture
@@ -164,6 +192,53 @@ def test_another_mail_for_a_resting_address_rests_with_it_and_is_woken_with_it(m
     assert set(machine.round(at + 1)) == {"4QAAAAA1", "4QB"}
 
 
+def test_a_mail_that_meets_another_rest_with_each_wake_is_left_to_postfix(machine, store):
+    rest(store)
+    woken = 0
+    for at in range(1, 3600, 20):
+        if machine.round(at):
+            woken += 1
+            rest(store, at=at + 0.5)
+    rest(store, at=3600)  # by Postfix's own schedule
+    assert machine.round(3601) == []
+    assert (woken, machine.entries(), machine.actor.counts["steer.left-to-postfix"]) == (4, {}, 1)
+    number = add_line(store, at=4000)
+    machine.round(4001)
+    assert machine.round(planned(store)[number].at - START + 1) == ["4QAAAAA1"]  # it was tried: all begins anew
+
+
+def test_mail_for_an_extended_address_that_meets_the_rest_of_the_address_is_woken_with_it(machine, store):
+    number = add_line(store)
+    machine.round(1)
+    rest(store, at=2, address="ann+news@a.example", queue_id="4QEXT")
+    at = int(planned(store)[number].at - START)
+    assert [queue_id for seconds in range(3, at, 5) for queue_id in machine.round(seconds)] == []
+    assert sorted(machine.round(at + 1)) == ["4QAAAAA1", "4QEXT"]
+
+
+@pytest.mark.parametrize(
+    ("address", "base"),
+    [
+        ("ann+news@a.example", ANN),
+        ("ann+a+b@a.example", ANN),
+        (ANN, ANN),
+        ("+news@a.example", "+news@a.example"),
+        ("ann+news", "ann+news"),
+    ],
+)
+def test_the_extension_of_an_address_is_cut_off_as_postfix_does(address, base):
+    assert base_of(address) == base
+
+
+def test_a_fault_with_some_mail_loses_no_mail(machine, store, caplog):
+    numbers = [add_line(store, address=f"u{n}@a.example", queue_id=f"4Q{n}") for n in range(5)]
+    machine.round(1)
+    at = max(planned(store)[number].at for number in numbers) - START + 1
+    assert machine.actor.round(Broken(0), [], START + at).wake == []
+    assert caplog.text.count("event=steer-bug") == 1
+    assert sorted(machine.round(at + 61)) == [f"4Q{n}" for n in range(5)]
+
+
 def test_mail_that_is_observed_rests_nowhere(store, tmp_path):
     machine = Machine(store, tmp_path / "exceptions", mode="observe")
     add_line(store)
@@ -181,25 +256,88 @@ def test_above_the_limit_mail_is_left_to_postfix(store, tmp_path):
 
 # ------------------------------------------------------------------ mail that is returned
 
+#: When a mail that was tried at 0 may be returned.
+DUE = AGAIN_SECONDS + 1
 GONE = {"code": 902, "action": Action.RETURN, "text": "450 4.1.1 <ann@a.example>: user unknown"}
 
 
 def test_a_return_stands_a_moment_and_goes_as_soon_as_the_fate_is_seen(machine, store):
     add_line(store, **GONE)
-    assert machine.round(1) == ["4QAAAAA1"]
+    machine.round(1)
+    assert machine.round(DUE) == ["4QAAAAA1"]
     assert machine.value() == "error:5.1.1 [902] returned: 450 4.1.1 <ann@a.example>: user unknown"
-    assert machine.table.find(ANN).expires == START + 1 + RETURN_SECONDS
-    add_line(store, Outcome.BOUNCED, at=2, program="error", is_attempt=False, host=None, text="[902] returned: gone")
-    machine.round(3)
+    assert machine.table.find(ANN).expires == START + DUE + RETURN_SECONDS
+    returned(store, at=DUE + 1)
+    machine.round(DUE + 2)
     assert (machine.entries(), machine.actor.counts) == ({}, {"steer.returned": 1})
 
 
 def test_a_return_of_which_nothing_is_seen_goes_from_the_table_and_is_tried_again(machine, store):
     add_line(store, **GONE)
     machine.round(1)
-    machine.round(RETURN_SECONDS + 2)
+    machine.round(DUE)
+    machine.round(DUE + RETURN_SECONDS + 2)
     assert machine.value().startswith("retry:")  # nothing else for the address is returned meanwhile
-    assert machine.round(RETURN_SECONDS + 70) == ["4QAAAAA1"]
+    assert machine.round(DUE + RETURN_SECONDS + 70) == ["4QAAAAA1"]
+
+
+def test_a_mail_rests_before_its_return_until_the_old_answer_is_forgotten(machine, store):
+    """By the answer that qmgr remembers for up to 30 s, a wake would send it to the server once more."""
+    add_line(store, **GONE)
+    assert [machine.round(at) for at in range(1, 31)] == [[]] * 30
+    assert machine.value().startswith("retry:4.3.2 [902] resting until ")
+    assert machine.round(DUE) == ["4QAAAAA1"]
+
+
+def test_a_mail_that_is_tried_although_it_was_to_be_returned_is_left_to_postfix_after_the_second_time(machine, store):
+    add_line(store, **GONE)
+    woken = 0
+    for at in range(1, 1800, 10):
+        if machine.round(at):
+            woken += 1
+            add_line(store, at=at + 0.5, **GONE)
+    assert (woken, machine.entries(), machine.actor.counts["steer.left-to-postfix"]) == (2, {}, 1)
+
+
+def test_a_return_of_which_nothing_is_ever_seen_is_left_to_postfix(machine, store):
+    add_line(store, **GONE)
+    assert sum(len(machine.round(at)) for at in range(1, 1800, 5)) == 4
+    assert (machine.entries(), len(machine.actor.waits), machine.actor.counts["steer.left-to-postfix"]) == ({}, 0, 1)
+
+
+def test_a_mail_that_postfix_has_removed_is_not_returned(machine, store):
+    add_line(store, **GONE)
+    machine.round(1)
+    with store.write() as tx:
+        tx.execute(schema.queue.insert().values(queue_id="4QAAAAA1", seen=NOW, removed=NOW))
+    assert machine.round(DUE) == []
+    assert (machine.entries(), len(machine.actor.waits), machine.actor.counts) == ({}, 0, {"steer.gone": 1})
+
+
+def test_all_mail_for_an_address_that_is_to_be_returned_goes_at_once(machine, store):
+    add_line(store, **GONE)
+    machine.round(1)
+    add_line(store, queue_id="4QB", at=10, **GONE)
+    assert [machine.round(at) for at in range(11, 41)] == [[]] * 30
+    assert sorted(machine.round(42)) == ["4QAAAAA1", "4QB"]
+    assert machine.value().startswith("error:5.1.1 [902] returned: ")
+    returned(store, at=43)
+    machine.round(44)
+    assert machine.value().startswith("error:5.1.1 [902] returned: ")  # for the other one
+    returned(store, at=44, queue_id="4QB")
+    machine.round(45)
+    assert (machine.entries(), machine.actor.counts) == ({}, {"steer.returned": 2})
+
+
+def test_a_return_waits_while_an_extended_address_of_it_has_mail(machine, store):
+    """Postfix asks for `ann@` where it finds nothing for `ann+news@`."""
+    add_line(store, address="ann+news@a.example", queue_id="4QB", machine="other")
+    add_line(store, **GONE)
+    machine.round(1)
+    assert machine.round(DUE) == []
+    assert machine.actor.counts["steer.return-waits"] == 1
+    add_line(store, Outcome.SENT, address="ann+news@a.example", queue_id="4QB", at=60, machine="other")
+    assert machine.round(DUE + 61) == ["4QAAAAA1"]
 
 
 @pytest.mark.parametrize("how", ["resting", "in-the-relay", "untried-in-the-log"])
@@ -211,17 +349,30 @@ def test_a_return_waits_while_another_mail_for_the_address_is_in_the_queue(machi
     else:
         add_line(store, queue_id="4QB", machine="out")
     add_line(store, **GONE)
-    assert "4QAAAAA1" not in machine.round(1)
+    machine.round(1)
+    assert "4QAAAAA1" not in machine.round(DUE)
     assert not (machine.value() or "").startswith("error:")
     assert machine.actor.counts["steer.return-waits"] == 1
-    add_line(store, Outcome.SENT, queue_id="4QB", at=30)
+    add_line(store, Outcome.SENT, queue_id="4QB", at=60)
     if how == "in-the-relay":
         with store.write() as tx:
-            from omicard_relay.store import schema
-
             tx.execute(schema.recipient.update().values(state="delivered"))
-    assert machine.round(62) == ["4QAAAAA1"]
+    assert machine.round(DUE + 61) == ["4QAAAAA1"]
     assert machine.value().startswith("error:5.1.1 [902] returned: ")
+
+
+def returned(store, at, queue_id="4QAAAAA1"):
+    text = "[902] returned: gone"
+    add_line(
+        store,
+        Outcome.BOUNCED,
+        at=at,
+        queue_id=queue_id,
+        program="error",
+        is_attempt=False,
+        host=None,
+        text=text,
+    )
 
 
 # ------------------------------------------------------------------ lanes
@@ -269,6 +420,41 @@ def test_where_all_ips_are_blocked_the_domain_rests_and_what_rested_is_woken_whe
     assert 1 <= len(set(woken)) <= 4
     add_line(store, Outcome.SENT, at=until - START + 301, address="new@a.example", queue_id="4QNEW", text="250 Ok")
     assert machine.round(until - START + 302) is not None
+
+
+def slowed_wakes(machine, store, steer, times):
+    numbers = [add_line(store, address=f"u{n}@a.example", queue_id=f"4Q{n}") for n in range(20)]
+    machine.round(1)
+    at = max(planned(store)[number].at for number in numbers) - START
+    times = (at + seconds for seconds in times)
+    return [at for at in times for _ in machine.actor.round(steer, [], START + at).wake]
+
+
+def test_all_mail_goes_through_a_slowed_lane_at_its_pace(machine, store):
+    steer = Slowed(12)
+    gap = 1 / SETUP.policy.speeds.pace(12)
+    wakes = slowed_wakes(machine, store, steer, range(1, int(gap * 20) + 10))[:20]
+    assert len(wakes) == 20
+    assert all(gap - 2 < b - a < gap + 2 for a, b in itertools.pairwise(wakes))
+
+
+def test_mail_that_waits_for_a_slow_lane_goes_sooner_once_the_lane_is_quicker(machine, store):
+    steer = Slowed(12, pace=0.001)
+    slowed_wakes(machine, store, steer, [0])
+    now = next(wait.went for wait in machine.actor.waits if wait.went is not None) + LANE_SECONDS
+    resting = {wait.queue_id for wait in machine.actor.waits if wait.went is None}
+    assert len(resting) == 19
+    steer.speed, steer.per_second = 3, 1.0
+    assert {queue_id for n in range(30) for queue_id in machine.actor.round(steer, [], now + n).wake} >= resting
+
+
+def test_a_domain_that_changes_its_provider_loses_the_entry_of_the_earlier_one(machine, store):
+    block(store, "ip1")
+    machine.round(5)
+    assert machine.value("a.example") == "ip2:"
+    add_line(store, Outcome.SENT, at=6, address="x@a.example", queue_id="4QX", host="mx.other.example", text="250 Ok")
+    machine.round(7)
+    assert machine.value("a.example") is None
 
 
 def test_an_ordinary_provider_has_no_entry(machine, store):
