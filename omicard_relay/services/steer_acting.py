@@ -207,8 +207,11 @@ class Actor:
 
     def learn_domains(self, lines: Iterable[Line], setup: Setup) -> None:
         """Whose domains are whose, out of earlier lines: after a start their entries must be kept in step."""
+        ours = {ip.name for ip in setup.ips}
         for line in lines:
-            self._learn(line, setup)
+            # A road that the site has chosen itself says nothing of ours.
+            if not line.transport or line.lane[0] in ours:
+                self._learn(line, setup)
 
     def reconcile(self, uneven: Iterable[str]) -> int:
         """After a start: what the table has and nobody waits for goes, and so do domains whose provider is ordinary again.
