@@ -319,6 +319,7 @@ def test_an_ordinary_user_of_the_group_may_wake_without_new_privileges(stand: St
 
 def test_without_the_file_mail_waits_and_the_command_makes_it(stand: Stand) -> None:
     table_file(stand.table_path).unlink()
+    stand.postfix.reload()  # a resolver that has the file open still reads it
     stand.submit("max@good.test")
     assert "status=deferred" in stand.wait_for("max@good.test", "status=")
     # A resolver that has missed it once looks no more: it takes a reload.
